@@ -1,0 +1,39 @@
+"""The vocabulary: shots, set-ups, costs, schemes, modalities, menus, protocols. numpy only."""
+
+from scanwise.design.cost import COST_AXES, COST_UNITS, Budget, Cost
+from scanwise.design.data import Column, Fold, PatientData, Patients, Scorer
+from scanwise.design.lattice import random_protocol, settings_of
+from scanwise.design.menu import BillItem, Menu
+from scanwise.design.modality import Measurement, Modality
+from scanwise.design.protocol import Protocol
+from scanwise.design.scheme import Parameter, Scheme, Setting, Subset, Whole, make_scheme, register_scheme, schemes
+from scanwise.design.shots import Setup, ShotTable
+
+__all__ = [
+    "COST_AXES",
+    "COST_UNITS",
+    "BillItem",
+    "Budget",
+    "Column",
+    "Cost",
+    "Fold",
+    "Measurement",
+    "Menu",
+    "Modality",
+    "Parameter",
+    "PatientData",
+    "Patients",
+    "Protocol",
+    "Scheme",
+    "Scorer",
+    "Setting",
+    "Setup",
+    "ShotTable",
+    "Subset",
+    "Whole",
+    "make_scheme",
+    "random_protocol",
+    "register_scheme",
+    "schemes",
+    "settings_of",
+]

@@ -1,0 +1,97 @@
+"""What a model may ask of a cohort, and how patients are dealt out: the seam between `cohort` and `model`."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanwise.errors import ScanwiseError
+
+Patients = NDArray[np.int64]
+"""Row numbers of patients in a cohort, shape ``(patients,)``."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measured value of a test: where it stands in the data of its modality, and how to read it."""
+
+    name: str
+    shot: int
+    slot: int
+    """The value stands at ``data[:, shot, slot]``."""
+    levels: tuple[float, ...] = ()
+    """Codes of a categorical value; empty for a number."""
+    unit: str = ""
+
+
+class PatientData(typing.Protocol):
+    """Data of many patients, by row number."""
+
+    @property
+    def label(self) -> NDArray[np.int64]:
+        """Diagnosis per patient, 0 or 1, shape ``(cohort,)``."""
+
+    def data(self, modality: str, patients: Patients) -> NDArray[Any]:
+        """Complete data of one modality, shape ``(patients, ...)``, NaN where a patient lacks it."""
+
+    def columns(self, modality: str) -> tuple[Column, ...]:
+        """What the values of a test panel are, empty for images."""
+
+
+class Scorer(typing.Protocol):
+    """A fitted model: what search and confirm are handed."""
+
+    def score(self, protocols: typing.Sequence[Any], patients: Patients) -> NDArray[np.float64]:
+        """Return the probability of disease, shape ``(protocols, patients)``.
+
+        No patient is ever scored by a network that learned from that patient: where a patient was used for learning,
+        only the networks that left this patient out answer.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One way of dealing the patients out: who may be learned from, where the search looks, who judges.
+
+    Parameters
+    ----------
+    repeat, index : which repetition and which fold of it.
+    learn : patients a model may learn from, shape ``(learn,)``.
+    inner : inner fold of each of them, shape ``(learn,)``; a model leaves each inner fold out once, so that the search
+        can look at patients its networks have not seen. All -1 where `tune` is a set of its own.
+    tune : patients the search looks at.
+    test : patients that judge, once.
+
+    Raises
+    ------
+    ScanwiseError
+        If a judging patient could be learned from or looked at by the search.
+    """
+
+    repeat: int
+    index: int
+    learn: Patients
+    inner: NDArray[np.int64]
+    tune: Patients
+    test: Patients
+
+    def __post_init__(self) -> None:
+        if self.learn.shape != self.inner.shape:
+            raise ScanwiseError(f"one inner fold per learning patient: {self.learn.shape=} but {self.inner.shape=}")
+        shared = np.intersect1d(self.test, np.union1d(self.learn, self.tune))
+        if shared.size:
+            raise ScanwiseError(
+                f"{shared.size} judging patients are also in the learning or searching part", "split by patient"
+            )
+        seen = np.intersect1d(self.tune, self.learn[self.inner < 0])
+        if seen.size:
+            raise ScanwiseError(f"the search would look at {seen.size} patients that every network learned from")
+
+    @property
+    def name(self) -> str:
+        """Short name for files and progress: ``"r0f3"``."""
+        return f"r{self.repeat}f{self.index}"

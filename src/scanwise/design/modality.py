@@ -1,0 +1,86 @@
+"""What every modality must offer, and what a protocol yields for it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanwise.design.protocol import Protocol
+from scanwise.design.scheme import Scheme, Whole
+from scanwise.design.shots import ShotTable
+from scanwise.errors import ScanwiseError
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What a protocol yields for a batch of patients and one modality.
+
+    Parameters
+    ----------
+    data : measured values, shape ``(patients, ...)``; NaN where nothing was measured.
+    counts : how often each shot was really taken, shape ``(patients, shots)``; 0 where a patient lacks the shot.
+    geometry : what a reader must know to interpret `data` (matrix size, field of view ...).
+    """
+
+    data: NDArray[Any]
+    counts: NDArray[np.int64]
+    geometry: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Modality(ABC):
+    """One technique or contrast: a table of shots, how shots become measurements, which sampling makes sense.
+
+    Attributes
+    ----------
+    name : identifier, lower case.
+    title : name for people.
+    shots : the shot table.
+    schemes : sampling schemes on offer, the first one is the default.
+    requires : other modalities whose data were used to make this one's features (leakage audit).
+    """
+
+    name: str
+    title: str
+    shots: ShotTable
+    schemes: tuple[Scheme, ...] = (Whole(),)
+    requires: tuple[str, ...] = ()
+
+    @abstractmethod
+    def measure(self, data: NDArray[Any], counts: NDArray[np.int64], rng: np.random.Generator) -> Measurement:
+        """Acquire: what the shots yield for a batch of patients.
+
+        Parameters
+        ----------
+        data : complete data of the patients, shape ``(patients, ...)``; NaN where a patient lacks it.
+        counts : how often each shot is asked for, shape ``(patients, shots)`` or ``(shots,)`` for all alike.
+        rng : source of measurement noise.
+        """
+
+    def describe(self, counts: Sequence[int]) -> str:
+        """Return what the counts mean in a few words: ``"all 3 shots"``, ``"exang + slope"``."""
+        taken = [(name, count) for name, count in zip(self.shots.names, counts, strict=True) if count]
+        if len(taken) == len(self.shots) and all(count == 1 for _, count in taken):
+            return self.title
+        words = [name if count == 1 else f"{count} x {name}" for name, count in taken]
+        return f"{self.title} ({' + '.join(words)})" if len(words) <= 6 else f"{self.title} ({len(words)} of {len(self.shots)} shots)"
+
+    def check(self, protocol: Protocol) -> NDArray[np.int64]:
+        """Return the counts of this modality, shape ``(shots,)``, after checking them against the shot table."""
+        counts = protocol.array(self.name, len(self.shots))
+        over = np.flatnonzero(counts > self.shots.max_count)
+        if over.size:
+            shot = int(over[0])
+            raise ScanwiseError(
+                f"{self.name!r} shot {self.shots.names[shot]!r} can be taken at most {self.shots.max_count[shot]} times, "
+                f"but the protocol asks for {counts[shot]}",
+                "take it less often, or raise max_count in the menu",
+            )
+        return counts
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {len(self.shots)} shots)"

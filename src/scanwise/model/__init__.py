@@ -1,0 +1,17 @@
+"""Models that score any protocol: the amortised network, and the yardstick that is trained anew for each."""
+
+from scanwise.model.amortised import AmortisedModel, NetworkScorer
+from scanwise.model.network import DiagnosisNetwork
+from scanwise.model.parts import Parts
+from scanwise.model.refit import RefitModel, RefitScorer
+from scanwise.model.trainer import TrainerSettings
+
+__all__ = [
+    "AmortisedModel",
+    "DiagnosisNetwork",
+    "NetworkScorer",
+    "Parts",
+    "RefitModel",
+    "RefitScorer",
+    "TrainerSettings",
+]

@@ -1,0 +1,295 @@
+"""The amortised model: one Lightning network per fold that scores any protocol without training again."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from scanwise.design import Fold, Menu, PatientData, Patients, Protocol, random_protocol, settings_of
+from scanwise.errors import ScanwiseError
+from scanwise.model.encoders import panel_features
+from scanwise.model.network import DiagnosisNetwork
+from scanwise.model.parts import Parts
+from scanwise.model.trainer import Progress, TrainerSettings
+
+_CHUNK = 8_000_000
+"""Evidence values held at once while scoring; 32 MB in single precision."""
+
+
+@dataclass(frozen=True)
+class AmortisedModel:
+    """Settings of the amortised network; `fit` trains one ensemble per fold of the patients.
+
+    Parameters
+    ----------
+    n_evidence, n_hidden : sizes of the evidence vector and of the hidden layer of the head.
+    prior_precision : strength of the Gaussian prior on all weights (10 is `C = 0.1` of a logistic regression).
+    learning_rate, steps : one-cycle Adam.
+    members : networks per inner fold; an ensemble has inner folds x members networks.
+    protocols_per_step : how many protocols every step decodes; the whole lattice where it is not larger.
+    batch_size : patients per step.
+
+    Raises
+    ------
+    ScanwiseError
+        If a size is not positive.
+    """
+
+    n_evidence: int = 8
+    n_hidden: int = 16
+    prior_precision: float = 10.0
+    learning_rate: float = 0.02
+    steps: int = 200
+    members: int = 1
+    protocols_per_step: int = 32
+    batch_size: int = 512
+
+    kind = "amortised network"
+
+    def __post_init__(self) -> None:
+        for name in ("n_evidence", "n_hidden", "prior_precision", "learning_rate", "steps", "members", "batch_size"):
+            if not getattr(self, name) > 0:
+                raise ScanwiseError(f"model.{name} must be above 0, but got {getattr(self, name)!r}")
+        if self.protocols_per_step < 3:
+            raise ScanwiseError(f"model.protocols_per_step must be at least 3, but got {self.protocols_per_step}")
+
+    def describe(self) -> str:
+        """Return one sentence for the methods text."""
+        return (
+            f"one network per fold that accepts any protocol (evidence of length {self.n_evidence} per modality, summed; "
+            f"{self.n_hidden} hidden units), trained for {self.steps} steps on {self.protocols_per_step} protocols each, "
+            f"as an ensemble that leaves each inner fold out {self.members} time{'s' if self.members > 1 else ''}, "
+            "with temperature scaling on the patients left out"
+        )
+
+    def fit(
+        self,
+        data: PatientData,
+        menu: Menu,
+        fold: Fold,
+        *,
+        seed: int,
+        trainer: TrainerSettings,
+        directory: Path,
+        progress: Progress | None = None,
+    ) -> NetworkScorer:
+        """Train on ``fold.learn``, calibrate on the patients each network left out, and write ``network.ckpt``.
+
+        Parameters
+        ----------
+        data, menu : patients and what is on offer.
+        fold : who may be learned from.
+        seed : initial weights, batches and protocols.
+        trainer : where training runs.
+        directory : where the checkpoint goes; it appears only once training is complete.
+        progress : told how far training is.
+        """
+        parts = Parts.of(fold, data.label, members_per_part=self.members, seed=seed)
+        tables = {name: _features(data, menu, name) for name in menu.modalities}
+        network = DiagnosisNetwork(
+            panels={
+                name: {"n_shots": len(menu.modalities[name].shots), "shot": [int(s) for s in shot]}
+                for name, (_, shot) in tables.items()
+            },
+            n_members=len(parts.leaves_out),
+            n_evidence=self.n_evidence,
+            n_hidden=self.n_hidden,
+            prior_precision=self.prior_precision,
+            learning_rate=self.learning_rate,
+            steps=self.steps,
+            seed=seed,
+        )
+        learn = torch.as_tensor(parts.learn)
+        features = {name: table[learn] for name, (table, _) in tables.items()}
+        learns = torch.as_tensor(parts.learns, dtype=torch.float32)
+        for name, encoder in network.encoders.items():
+            encoder.standardise(features[name], learns)  # type: ignore[operator]
+        batches = _Batches(
+            features=features,
+            label=torch.as_tensor(data.label[parts.learn]),
+            learns=learns,
+            menu=menu,
+            settings=self,
+            seed=seed,
+        )
+        directory.mkdir(parents=True, exist_ok=True)
+        run = trainer.build(steps=self.steps, directory=directory, progress=progress)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice of Lightning about workers and logging, repeated at every fit
+            run.fit(network, DataLoader(batches, batch_size=None))
+        network = network.cpu().eval()
+        scorer = NetworkScorer(network, data, menu, parts)
+        network.temperature.fill_(scorer.fit_temperature(batches.calibration_protocols()))
+        temporary = directory / ".network.ckpt"
+        run.save_checkpoint(temporary, weights_only=True)
+        os.replace(temporary, directory / "network.ckpt")
+        return scorer
+
+    def load(self, data: PatientData, menu: Menu, fold: Fold, *, seed: int, directory: Path) -> NetworkScorer:
+        """Load what `fit` wrote.
+
+        Raises
+        ------
+        ScanwiseError
+            If there is no checkpoint, or it is damaged.
+        """
+        path = directory / "network.ckpt"
+        if not path.exists():
+            raise ScanwiseError(f"there is no checkpoint for fold {fold.name}", "run stage=fit first")
+        try:
+            network = DiagnosisNetwork.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()
+        except Exception as error:  # torch raises several kinds for a torn archive
+            raise ScanwiseError(f"the checkpoint of fold {fold.name} is damaged", "delete it and run stage=fit again") from error
+        parts = Parts.of(fold, data.label, members_per_part=self.members, seed=seed)
+        return NetworkScorer(network, data, menu, parts)
+
+
+class NetworkScorer:
+    """Scores any protocol by adding cached evidence: every (modality, setting) is embedded once per call.
+
+    Parameters
+    ----------
+    network : the trained ensemble.
+    data, menu : patients and what is on offer.
+    parts : who was learned from by whom.
+    """
+
+    def __init__(self, network: DiagnosisNetwork, data: PatientData, menu: Menu, parts: Parts) -> None:
+        self.network = network
+        self._data = data
+        self._menu = menu
+        self._parts = parts
+
+    def score(self, protocols: Sequence[Protocol], patients: Patients) -> NDArray[np.float64]:
+        """Return calibrated probabilities, shape ``(protocols, patients)``; see `scanwise.design.Scorer`."""
+        logits = self._logits(protocols, patients) / float(self.network.temperature)
+        probability: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-logits))
+        return probability
+
+    def fit_temperature(self, protocols: Sequence[Protocol]) -> float:
+        """Return the temperature that minimises cross-entropy on the patients each network left out.
+
+        Guo et al. 2017, "On calibration of modern neural networks", equation 9.
+        """
+        logits = self._logits(protocols, self._parts.learn)
+        label = self._data.label[self._parts.learn]
+
+        def cross_entropy(log_temperature: float) -> float:
+            scaled = logits / np.exp(log_temperature)
+            return float(np.mean(np.logaddexp(0.0, scaled) - label * scaled))
+
+        return float(np.exp(minimize_scalar(cross_entropy, bounds=(-2.0, 2.0), method="bounded").x))
+
+    @torch.inference_mode()
+    def _logits(self, protocols: Sequence[Protocol], patients: Patients) -> NDArray[np.float64]:
+        weights = torch.as_tensor(self._parts.weights(patients), dtype=torch.float32)
+        counts = self._menu.matrix(protocols)
+        evidence: list[tuple[Tensor, Tensor, NDArray[np.int64]]] = []
+        for name in self._menu.modalities:
+            distinct, which = np.unique(counts[:, self._menu.columns(name)], axis=0, return_inverse=True)
+            table, _ = _features(self._data, self._menu, name, patients)
+            evidence.append((*self.network.encode(name, table, torch.as_tensor(distinct)), which.reshape(-1)))
+        per_protocol = len(weights) * len(patients) * evidence[0][0].shape[-1]
+        step = max(1, _CHUNK // max(1, per_protocol))
+        logits = np.empty((len(protocols), len(patients)))
+        for start in range(0, len(protocols), step):
+            rows = slice(start, start + step)
+            total: Tensor = sum(part[:, which[rows]] for part, _, which in evidence)  # type: ignore[assignment]
+            gain: Tensor = sum(part[:, which[rows]] for _, part, which in evidence)  # type: ignore[assignment]
+            logits[rows] = torch.einsum("mpn,mn->pn", self.network.head(total, gain), weights).double().numpy()
+        return logits
+
+
+class _Batches(IterableDataset[Mapping[str, Any]]):
+    """One batch per training step: patients, and the protocols they are decoded for."""
+
+    def __init__(
+        self,
+        *,
+        features: Mapping[str, Tensor],
+        label: Tensor,
+        learns: Tensor,
+        menu: Menu,
+        settings: AmortisedModel,
+        seed: int,
+    ) -> None:
+        self._features = features
+        self._label = label
+        self._learns = learns
+        self._menu = menu
+        self._settings = settings
+        self._seed = seed
+        self._lattice = _small_lattice(menu, settings.protocols_per_step)
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        rng = np.random.default_rng([self._seed, 0x6261, rank])
+        n = len(self._label)
+        for _ in range(self._settings.steps):
+            size = self._settings.batch_size
+            rows = torch.as_tensor(np.arange(n) if n <= size else rng.choice(n, size=size, replace=False))
+            yield {
+                "features": {name: table[rows] for name, table in self._features.items()},
+                "counts": self._counts(self._lattice or self._sandwich(rng)),
+                "label": self._label[rows],
+                "learns": self._learns[:, rows],
+                "n_learn": float(n),
+            }
+
+    def __len__(self) -> int:
+        return self._settings.steps
+
+    def calibration_protocols(self) -> list[Protocol]:
+        """Return the protocols the temperature is fitted on."""
+        return self._lattice or self._sandwich(np.random.default_rng([self._seed, 0x6361]))
+
+    def _sandwich(self, rng: np.random.Generator) -> list[Protocol]:
+        menu = self._menu
+        fixed = [menu.everything() | menu.always, menu.always, menu.reference]
+        fixed += [menu.protocol(name) for name in menu.modalities if name not in menu.always.modalities]
+        n_random = max(1, self._settings.protocols_per_step - len(fixed))
+        # the chance of a modality differs from protocol to protocol, so that short and long ones are equally frequent
+        return fixed[: self._settings.protocols_per_step - 1] + [
+            random_protocol(menu, rng, probability=rng.uniform(0.1, 0.9)) for _ in range(n_random)
+        ]
+
+    def _counts(self, protocols: Sequence[Protocol]) -> dict[str, Tensor]:
+        matrix = torch.as_tensor(self._menu.matrix(protocols))
+        return {name: matrix[:, self._menu.columns(name)] for name in self._menu.modalities}
+
+
+def _small_lattice(menu: Menu, limit: int) -> list[Protocol]:
+    """Return every protocol of the menu where there are at most `limit`, otherwise nothing."""
+    protocols = [menu.always]
+    for name, modality in menu.modalities.items():
+        if name in menu.always.modalities:
+            continue
+        grown = list(protocols)
+        for counts in settings_of(modality):
+            grown += [protocol | Protocol({name: counts}) for protocol in protocols]
+            if len(grown) > limit:
+                return []
+        protocols = grown
+    return protocols
+
+
+def _features(
+    data: PatientData, menu: Menu, modality: str, patients: Patients | None = None
+) -> tuple[Tensor, NDArray[np.int64]]:
+    """Return the features of everything a modality offers, ``(patients, features)``, and the shot of each feature."""
+    rows = np.arange(len(data.label)) if patients is None else patients
+    everything = np.ones(len(menu.modalities[modality].shots), dtype=np.int64)
+    measured = menu.modalities[modality].measure(data.data(modality, rows), everything, np.random.default_rng(0))
+    features, shot = panel_features(measured.data, data.columns(modality))
+    return torch.as_tensor(features, dtype=torch.float32), shot

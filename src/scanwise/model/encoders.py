@@ -1,0 +1,120 @@
+"""Encoders: from what was measured to evidence that adds up across modalities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from scanwise.design import Column
+
+
+def panel_features(data: NDArray[np.float64], columns: Sequence[Column]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Turn raw test values into numeric features.
+
+    A number is one feature; a categorical value is one 0/1 feature per level.
+
+    Parameters
+    ----------
+    data : shape ``(patients, shots, values)``, NaN where not measured.
+    columns : what the values are.
+
+    Returns
+    -------
+    features : shape ``(patients, features)``, NaN where not measured.
+    shot : which shot each feature belongs to, shape ``(features,)``.
+    """
+    features: list[NDArray[np.float64]] = []
+    shot: list[int] = []
+    for column in columns:
+        value = data[:, column.shot, column.slot]
+        for level in column.levels or (None,):
+            features.append(value if level is None else np.where(np.isnan(value), np.nan, (value == level).astype(float)))
+            shot.append(column.shot)
+    return np.stack(features, axis=1), np.array(shot, dtype=np.int64)
+
+
+class PanelEncoder(nn.Module):
+    """Evidence of a test panel: every shot that was taken adds a linear map of its values, an absent one a learned constant.
+
+    For one patient and counts ``c``, with ``t_s = [c_s > 0 and shot s was done]``,
+
+        evidence = sum_s t_s (W_s x_s + U_s u_s) + (1 - t_s) a_s        (1)
+        gain     = sum_s (t_s - 1/2) g_s                                (2)
+
+    ``x`` are standardised values, 0 where unknown, and ``u`` marks values that are unknown although the shot was done.
+    All networks of an ensemble ("members") live side by side in one tensor, each with its own standardisation.
+
+    Parameters
+    ----------
+    n_members : networks side by side.
+    n_shots : shots of the modality.
+    shot : shot of every feature, shape ``(features,)``.
+    n_evidence : length of the evidence vector.
+    generator : source of the initial weights.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    of_shot: Tensor
+
+    def __init__(
+        self, *, n_members: int, n_shots: int, shot: NDArray[np.int64], n_evidence: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        n_features = len(shot)
+        self.register_buffer("mean", torch.zeros(n_members, n_features))
+        self.register_buffer("scale", torch.ones(n_members, n_features))
+        self.register_buffer("of_shot", nn.functional.one_hot(torch.as_tensor(shot), n_shots).float())
+        spread = 0.3 / math.sqrt(n_features)
+        self.weight = nn.Parameter(torch.randn(n_members, n_features, n_evidence, generator=generator) * spread)
+        self.unknown = nn.Parameter(torch.zeros(n_members, n_features, n_evidence))
+        self.absent = nn.Parameter(torch.zeros(n_members, n_shots, n_evidence))
+        self.gain = nn.Parameter(torch.zeros(n_members, n_shots, n_evidence))
+
+    def penalised(self) -> list[Tensor]:
+        """Weights that the Gaussian prior shrinks to zero."""
+        return [self.weight, self.unknown, self.gain]
+
+    def standardise(self, features: Tensor, learns: Tensor) -> None:
+        """Set mean and scale of every member from the patients it learns from.
+
+        Parameters
+        ----------
+        features : shape ``(patients, features)``, NaN where unknown.
+        learns : 1 where a member learns from a patient, shape ``(members, patients)``.
+        """
+        known = (~features.isnan()).float()
+        total = (learns @ known).clamp(min=1.0)
+        value = features.nan_to_num()
+        self.mean.copy_(learns @ value / total)
+        variance = learns @ (value**2) / total - self.mean**2
+        self.scale.copy_(torch.where(variance > 1e-12, variance.clamp(min=1e-12).sqrt(), torch.ones_like(variance)))
+
+    def forward(self, features: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return evidence (1) and gain (2) of several settings.
+
+        Parameters
+        ----------
+        features : shape ``(patients, features)``, NaN where unknown.
+        counts : one row per setting, shape ``(settings, shots)``.
+
+        Returns
+        -------
+        evidence, gain : shape ``(members, settings, patients, evidence)`` each.
+        """
+        known = ~features.isnan()
+        done = (known.float() @ self.of_shot) > 0  # patients, shots
+        value = torch.where(known, (features - self.mean[:, None]) / self.scale[:, None], 0.0)
+        unknown = (~known & (done.float() @ self.of_shot.T > 0)).float()
+        # one linear map per shot: (members, patients, shots, evidence)
+        per_shot = torch.einsum("mnf,fs,mfe->mnse", value, self.of_shot, self.weight)
+        per_shot = per_shot + torch.einsum("nf,fs,mfe->mnse", unknown, self.of_shot, self.unknown)
+        taken = ((counts > 0)[:, None, :] & done).float()  # settings, patients, shots
+        evidence = torch.einsum("pns,mnse->mpne", taken, per_shot - self.absent[:, None]) + self.absent.sum(1)[:, None, None]
+        gain = torch.einsum("pns,mse->mpne", taken - 0.5, self.gain)
+        return evidence, gain

@@ -1,0 +1,89 @@
+"""Where training runs: one quiet Lightning trainer for every fit."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger
+
+from scanwise.errors import ScanwiseError
+
+Progress = Callable[[int, int, str], None]
+"""``progress(done, total, text)``, called often; cheap."""
+
+_ACCELERATORS = ("cpu", "gpu", "auto")
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """How Lightning runs; the code path is the same everywhere.
+
+    Parameters
+    ----------
+    accelerator : ``"cpu"``, ``"gpu"`` or ``"auto"``.
+    devices : how many.
+    strategy : ``"auto"``, or ``"ddp_spawn"`` for several devices (it leaves the command line alone, unlike ``"ddp"``).
+    precision : ``"32-true"``, ``"bf16-mixed"`` or ``"16-mixed"``.
+    log : write the training loss as CSV beside the checkpoint.
+
+    Raises
+    ------
+    ScanwiseError
+        For an unknown accelerator or fewer than one device.
+    """
+
+    accelerator: str = "cpu"
+    devices: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+    log: bool = True
+
+    def __post_init__(self) -> None:
+        if self.accelerator not in _ACCELERATORS:
+            raise ScanwiseError(f"trainer.accelerator must be one of {_ACCELERATORS}, but got {self.accelerator!r}")
+        if self.devices < 1:
+            raise ScanwiseError(f"trainer.devices must be at least 1, but got {self.devices}")
+
+    def build(self, *, steps: int, directory: Path, progress: Progress | None = None) -> pl.Trainer:
+        """Return a trainer for `steps` optimiser steps that prints nothing of its own."""
+        for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        callbacks: list[Callback] = [_Report(progress, steps)] if progress else []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return pl.Trainer(
+                accelerator=self.accelerator,
+                devices=self.devices,
+                strategy=self.strategy,
+                precision=self.precision,  # type: ignore[arg-type]
+                max_steps=steps,
+                callbacks=callbacks,
+                logger=CSVLogger(directory, name="", version="") if self.log else False,
+                log_every_n_steps=max(1, steps // 50),
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                deterministic="warn",
+                default_root_dir=directory,
+            )
+
+
+class _Report(Callback):
+    """Tell the caller how far training is."""
+
+    def __init__(self, progress: Progress, steps: int) -> None:
+        self._progress = progress
+        self._steps = steps
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        step = trainer.global_step
+        if step % max(1, self._steps // 40) == 0 or step == self._steps:
+            loss = trainer.callback_metrics.get("loss")
+            self._progress(step, self._steps, "" if loss is None else f"loss {float(loss):.3f}")

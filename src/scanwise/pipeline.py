@@ -1,0 +1,670 @@
+"""The five stages: fit, search, confirm, recommend, report. The only place that turns configuration into objects."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+
+from scanwise.artifacts import (
+    hash_json,
+    read_arrays,
+    read_json,
+    write_arrays,
+    write_json,
+    write_text,
+)
+from scanwise.config import FREE_OF_RUN, STAGES
+from scanwise.design import Budget, Cost, Fold, Menu, Modality, Protocol, Scorer, Setup
+from scanwise.errors import ScanwiseError, did_you_mean
+from scanwise.evidence import ScoreTable, auc
+from scanwise.recommend import Finding, Recommendation, Record, Rule, audit, recommend
+
+Progress = Callable[[str, int, int, str], None]
+"""``progress(stage, done, total, text)``."""
+
+_PACKAGE = "scanwise."
+_MANIFEST_VERSION = 1
+_VERSIONED = ("scanwise", "torch", "lightning", "optuna", "hydra-core", "scikit-learn", "scipy", "numpy", "plotly")
+
+
+class Run:
+    """One run folder: what was configured, what is done, and the stages that do the rest.
+
+    Parameters
+    ----------
+    config : resolved configuration, plain data.
+    directory : the run folder.
+    command : what the user typed, for the manifest.
+    progress : told how far the work is.
+
+    Raises
+    ------
+    ScanwiseError
+        If the folder holds a run with another configuration.
+    """
+
+    def __init__(
+        self, config: dict[str, Any], directory: Path, *, command: str = "", progress: Progress | None = None
+    ) -> None:
+        self.config = config
+        self.directory = directory
+        self._progress = progress or (lambda *_: None)
+        self._loaded: dict[str, Any] = {}
+        identity = run_identity(config)
+        manifest_path = directory / "manifest.json"
+        if manifest_path.exists():
+            self.manifest = read_json(manifest_path)
+            self._check_identity(identity)
+        else:
+            self.manifest = {
+                "schema_version": _MANIFEST_VERSION,
+                "command": command,
+                "identity": identity,
+                "config_hash": hash_json(identity),
+                "data_hash": None,
+                "seed": config["seed"],
+                "versions": _versions(),
+                "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+                "git": _git_state(),
+                "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                "stages": {},
+            }
+
+    # ---- what is configured -----------------------------------------------------------------------------------
+
+    @property
+    def menu(self) -> Menu:
+        """What is on offer."""
+        return self._once("menu", lambda: build_menu(self.config["menu"]))
+
+    @property
+    def cohort(self) -> Any:
+        """The patients; read from their files on first use and checked against the manifest."""
+        return self._once("cohort", self._load_cohort)
+
+    @property
+    def rule(self) -> Rule:
+        """How a protocol is chosen and judged."""
+        return Rule(**self.config["evidence"], primary=self.config["primary"], seed=self.config["seed"])
+
+    @property
+    def budget(self) -> Budget:
+        """The configured limits."""
+        return Budget.from_mapping(self.config["budget"])
+
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """How the patients are dealt out."""
+        return self._once("folds", lambda: tuple(self._split.folds(self.cohort, self.config["seed"])))
+
+    # ---- stages -----------------------------------------------------------------------------------------------
+
+    def run(self, stage: str = "all") -> Run:
+        """Run one stage, or all that are not done; what is done is not done again.
+
+        Raises
+        ------
+        ScanwiseError
+            For an unknown stage, or where an earlier stage is missing.
+        """
+        if stage not in ("all", *STAGES):
+            raise ScanwiseError(f"stage must be one of all, {', '.join(STAGES)}, but got {stage!r}", did_you_mean(stage, STAGES))
+        wanted = STAGES if stage == "all" else (stage,)
+        self._check_before_work(wanted)
+        for name in wanted:
+            # recommend and report take seconds and depend on the budget: they are always made anew
+            if name in ("fit", "search", "confirm") and self.done(name):
+                self._progress(name, 1, 1, "done before")
+                continue
+            self._require_earlier(name)
+            began = time.monotonic()
+            getattr(self, f"_{name}")()
+            self._close(name, time.monotonic() - began)
+        return self
+
+    def done(self, stage: str) -> bool:
+        """Whether a stage was completed."""
+        return stage in self.manifest["stages"]
+
+    def recommend(self, budget: Mapping[str, float | None] | Budget | None = None, **limits: float) -> Recommendation:
+        """Answer for a budget from the files of this run, in seconds, without torch or optuna.
+
+        Parameters
+        ----------
+        budget : limits per cost axis, e.g. ``{"money": 200}``; default is the configured budget.
+        limits : the same as keywords: ``run.recommend(money=200)``.
+        """
+        self._require_earlier("recommend")
+        if budget is None and not limits:
+            budget = self.budget
+        if not isinstance(budget, Budget):
+            budget = Budget.from_mapping({**(budget or {}), **limits})
+        return recommend(self._record(), budget, self.rule)
+
+    def last_recommendation(self) -> Recommendation:
+        """Return the recommendation that was last written into the run folder."""
+        return Recommendation(read_json(self.directory / "recommendation.json"))
+
+    def report(self) -> Any:
+        """Return the report of the last recommendation: cards, tables and Plotly figures."""
+        from scanwise.report import build_report
+
+        return build_report(read_json(self.directory / "recommendation.json"))
+
+    def figure(self, card: str) -> Any:
+        """Return one figure of the report as a Plotly object, e.g. ``run.figure("front")``."""
+        return self.report().figure(card)
+
+    @property
+    def dashboard(self) -> Path:
+        """Path of the dashboard."""
+        return self.directory / "dashboard.html"
+
+    def __repr__(self) -> str:
+        done = ", ".join(stage for stage in STAGES if self.done(stage)) or "nothing"
+        return f"Run({self.directory.as_posix()!r}; done: {done})"
+
+    def _fit(self) -> None:
+        cohort, folds, menu = self.cohort, self.folds, self.menu
+        findings = audit(cohort, cohort.site, menu, folds)
+        write_json(
+            self.directory / "cohort.json",
+            {
+                "card": cohort.describe(),
+                "done": _done_by_site(cohort, menu),
+                "audit": [finding.to_dict() for finding in findings],
+                "split": {"kind": self._split.kind, "text": self._split.describe(), "n_folds": len(folds)},
+            },
+        )
+        trainer = _instantiate(self.config["trainer"], "trainer")
+        for index, fold in enumerate(folds):
+            where = self.directory / "fit" / fold.name
+            marker = where / "done.json"
+            seed = self._fold_seed(index)
+            text = f"fold {index + 1} of {len(folds)}"
+            if marker.exists() and read_json(marker).get("seed") == seed:
+                self._progress("fit", index + 1, len(folds), f"{text}: done before")
+                continue
+
+            def told(done: int, total: int, words: str, index: int = index, text: str = text) -> None:
+                self._progress("fit", index * total + done, len(folds) * total, f"{text} {words}")
+
+            scorer = self._model.fit(cohort, menu, fold, seed=seed, trainer=trainer, directory=where, progress=told)
+            write_json(marker, {"seed": seed, "learn": len(fold.learn), "test": len(fold.test)})
+            self._loaded.setdefault("scorers", {})[index] = scorer
+
+    def _search(self) -> None:
+        from scanwise.search import SearchSpace
+
+        space = SearchSpace(self.menu, mandatory=_named(self.menu, self.config["mandatory"], "mandatory"))
+        search = _instantiate(self.config["search"], "search")
+        limits = Budget.from_mapping(self.config["limits"])
+        folds = self.folds
+        for index, fold in enumerate(folds):
+            path = self.directory / "search" / f"{fold.name}.json"
+            if path.exists():
+                continue
+            scorer = self._scorer(index)
+            label, stratum = self.cohort.label[fold.tune], _tune_stratum(fold)
+
+            def objective(
+                protocols: Sequence[Protocol],
+                scorer: Scorer = scorer,
+                fold: Fold = fold,
+                label: NDArray[np.int64] = label,
+                stratum: NDArray[np.int64] = stratum,
+            ) -> NDArray[np.float64]:
+                return np.array([auc(label, row, stratum) for row in scorer.score(protocols, fold.tune)])
+
+            def told(done: int, total: int, words: str, index: int = index) -> None:
+                text = f"fold {index + 1} of {len(folds)}: {words}"
+                self._progress("search", index * total + done, len(folds) * total, text)
+
+            result = search.run(
+                space,
+                objective=objective,
+                budget=limits,
+                seed=self._fold_seed(index),
+                directory=self.directory / "search" / fold.name,
+                progress=told,
+                enqueue=(self.menu.reference,),
+                data=f"{self.manifest['data_hash']} {self.manifest['config_hash']}",
+            )
+            write_json(path, result.to_dict())
+
+    def _confirm(self) -> None:
+        results = self._search_results()
+        folds, cohort = self.folds, self.cohort
+        roles, pooled = self._short_list(results)
+        short = [Protocol.from_key(key) for key in roles]
+        n_rounds = 1 + max(fold.repeat for fold in folds)
+        shape = (len(short), len(cohort))
+        tune = np.full((len(folds), *shape), np.nan)
+        tune_stratum = np.full((len(folds), len(cohort)), -1)
+        test = np.full((n_rounds, *shape), np.nan)
+        test_stratum = np.full((n_rounds, len(cohort)), -1)
+        for index, fold in enumerate(folds):
+            scorer = self._scorer(index)
+            tune[index][:, fold.tune] = scorer.score(short, fold.tune)
+            tune_stratum[index, fold.tune] = _tune_stratum(fold)
+            test[fold.repeat][:, fold.test] = scorer.score(short, fold.test)
+            test_stratum[fold.repeat, fold.test] = fold.index
+            self._progress("confirm", index + 1, len(folds), f"fold {index + 1} of {len(folds)}")
+        for name, probability, stratum in (("tune", tune, tune_stratum), ("test", test, test_stratum)):
+            table = ScoreTable(tuple(roles), probability, stratum, cohort.label, cohort.site)
+            write_arrays(self.directory / "scores" / f"{name}.npz", **table.to_arrays())
+        write_json(
+            self.directory / "candidates.json",
+            {
+                "roles": roles,
+                "places": [[fold.repeat, fold.index] for fold in folds],
+                "considered": [
+                    {"key": key, "tune_auc": value, "on_front": key in pooled["front"]}
+                    for key, value in pooled["value"].items()
+                ],
+                "searches": [
+                    {"how": result.how, "complete": result.complete, "history": list(result.history)} for result in results
+                ],
+            },
+        )
+        self._loaded.pop("record", None)
+
+    def _recommend(self) -> None:
+        self._progress("recommend", 0, 1, "weighing the evidence")
+        recommendation = self.recommend()
+        write_json(self.directory / "recommendation.json", recommendation.to_dict())
+        self._progress("recommend", 1, 1, recommendation.content["decision"]["headline"])
+
+    def _report(self) -> None:
+        from scanwise.report import write_report
+
+        self._progress("report", 0, 1, "drawing")
+        write_report(read_json(self.directory / "recommendation.json"), self.directory)
+        self._progress("report", 1, 1, self.dashboard.as_posix())
+
+    # ---- how they do it ---------------------------------------------------------------------------------------
+
+    def _short_list(self, results: Sequence[Any]) -> tuple[dict[str, list[str]], dict[str, Any]]:
+        """Fix the short list from what the searches found: ``{key: roles}``, and the pooled values behind it.
+
+        Judged are the reference, the least one can do, the pooled front, every modality alone, and what is on the front
+        of single folds, most frequent first, up to the configured length.
+        """
+        from scanwise.search import nondominated
+
+        menu = self.menu
+        shared = set.intersection(*({p.key for p in result.protocols} for result in results))
+        union = shared | {protocol.key for result in results for protocol in result.front_protocols}
+        union |= {menu.reference.key, menu.always.key}
+        alone = [menu.protocol(name).key for name in menu.modalities if name not in menu.always.modalities]
+        union |= set(alone)
+        values: dict[str, list[float]] = {key: [] for key in sorted(union)}
+        for index, (result, fold) in enumerate(zip(results, self.folds, strict=True)):
+            known = {protocol.key: float(value) for protocol, value in zip(result.protocols, result.values, strict=True)}
+            unknown = [key for key in values if key not in known]
+            if unknown:
+                scores = self._scorer(index).score([Protocol.from_key(key) for key in unknown], fold.tune)
+                label, stratum = self.cohort.label[fold.tune], _tune_stratum(fold)
+                known |= {key: auc(label, row, stratum) for key, row in zip(unknown, scores, strict=True)}
+            for key in values:
+                values[key].append(known[key])
+        value = {key: float(np.mean(of_key)) for key, of_key in values.items()}
+        keys = list(value)
+        prices = menu.price_many([Protocol.from_key(key) for key in keys])
+        varying = prices[:, prices.std(axis=0) > 0]
+        on_front = nondominated(
+            np.column_stack([np.array(list(value.values())), varying]), [True] + [False] * varying.shape[1]
+        )
+        front = [key for key, inside in zip(keys, on_front, strict=True) if inside]
+        price = {key: tuple(row) for key, row in zip(keys, prices, strict=True)}
+        often: dict[str, int] = {}
+        for result in results:
+            for protocol in result.front_protocols:
+                often[protocol.key] = often.get(protocol.key, 0) + 1
+        roles: dict[str, list[str]] = {}
+
+        def enlist(key: str, role: str) -> None:
+            if key in roles:
+                roles[key].append(role)
+            elif len(roles) < self.config["short_list"]:
+                roles[key] = [role]
+
+        enlist(menu.reference.key, "reference")
+        enlist(menu.always.key, "least")
+        for key in sorted(front, key=lambda key: price[key]):
+            enlist(key, "front")
+        for key in alone:
+            enlist(key, "alone")
+        for key in sorted(often, key=lambda key: (-often[key], key)):
+            enlist(key, "front of a fold")
+        return roles, {"value": value, "front": set(front)}
+
+    def _record(self) -> Record:
+        return self._once("record", self._read_record)
+
+    def _read_record(self) -> Record:
+        about = read_json(self.directory / "cohort.json")
+        candidates = read_json(self.directory / "candidates.json")
+        tables = {
+            name: ScoreTable.from_arrays(read_arrays(self.directory / "scores" / f"{name}.npz"))
+            for name in ("tune", "test")
+        }
+        stages = self.manifest["stages"]
+        return Record(
+            menu=self.menu,
+            study=about["card"],
+            done=about["done"],
+            tune=tables["tune"],
+            test=tables["test"],
+            places=[(round_, stratum) for round_, stratum in candidates["places"]],
+            roles=candidates["roles"],
+            searches=candidates["searches"],
+            considered=candidates["considered"],
+            audit=[Finding.from_dict(finding) for finding in about["audit"]],
+            split=about["split"],
+            model=self.manifest.get("model", {}),
+            provenance={
+                "command": self.manifest["command"],
+                "config_hash": self.manifest["config_hash"],
+                "data_hash": self.manifest["data_hash"],
+                "versions": self.manifest["versions"],
+                "git": self.manifest["git"],
+                "platform": self.manifest["platform"],
+                "seed": self.manifest["seed"],
+                "started": self.manifest["started"],
+                "stages": [{"stage": name, "seconds": stages[name]["seconds"]} for name in STAGES[:3] if name in stages],
+                "model_files": about["split"]["n_folds"],
+            },
+        )
+
+    @property
+    def _split(self) -> Any:
+        return self._once("split", lambda: _instantiate(self.config["split"], "split"))
+
+    @property
+    def _model(self) -> Any:
+        return self._once("model", lambda: _instantiate(self.config["model"], "model"))
+
+    def _scorer(self, index: int) -> Scorer:
+        scorers: dict[int, Scorer] = self._loaded.setdefault("scorers", {})
+        if index not in scorers:
+            fold = self.folds[index]
+            where = self.directory / "fit" / fold.name
+            scorers[index] = self._model.load(
+                self.cohort, self.menu, fold, seed=self._fold_seed(index), directory=where
+            )
+        return scorers[index]
+
+    def _search_results(self) -> list[Any]:
+        from scanwise.search import SearchResult
+
+        return [SearchResult.from_dict(read_json(self.directory / "search" / f"{fold.name}.json")) for fold in self.folds]
+
+    def _load_cohort(self) -> Any:
+        cohort = _instantiate(self.config["cohort"], "cohort").load(self.menu)
+        fingerprint = cohort.fingerprint
+        if self.manifest["data_hash"] not in (None, fingerprint):
+            raise ScanwiseError(
+                f"the data of this run have changed: it was started with {self.manifest['data_hash'][:12]}, "
+                f"but the files now give {fingerprint[:12]}",
+                "restore the files, or start a new run in another folder with out=...",
+            )
+        self.manifest["data_hash"] = fingerprint
+        return cohort
+
+    def _check_before_work(self, wanted: Sequence[str]) -> None:
+        """Find what is wrong before anything is trained or written."""
+        menu = self.menu
+        _ = self.rule, self.budget
+        _named(menu, self.config["mandatory"], "mandatory")
+        if self.config["short_list"] < 3:
+            raise ScanwiseError(f"short_list must be at least 3, but got {self.config['short_list']}")
+        if self.rule.primary not in menu.priced_axes():
+            raise ScanwiseError(
+                f"primary={self.rule.primary!r} costs nothing on this menu, so nothing can be saved",
+                f"choose one of {', '.join(menu.priced_axes())}",
+            )
+        if any(stage in wanted and not self.done(stage) for stage in ("fit", "search", "confirm")):
+            _ = self.folds  # reads the cohort and deals the patients out
+
+    def _require_earlier(self, stage: str) -> None:
+        for earlier in STAGES[: STAGES.index(stage)]:
+            if not self.done(earlier):
+                raise ScanwiseError(
+                    f"stage {stage!r} needs stage {earlier!r}, which this run has not completed",
+                    f"start it with stage={earlier}, or everything with stage=all",
+                )
+
+    def _close(self, stage: str, seconds: float) -> None:
+        self.manifest["stages"][stage] = {
+            "seconds": round(seconds, 3),
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        if stage == "fit":
+            self.manifest["model"] = {"kind": self._model.kind, "text": self._model.describe()}
+        write_text(self.directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(self.config)))
+        write_json(self.directory / "manifest.json", self.manifest)
+
+    def _fold_seed(self, index: int) -> int:
+        return int(np.random.SeedSequence([self.config["seed"], index]).generate_state(1)[0])
+
+    def _check_identity(self, identity: Mapping[str, Any]) -> None:
+        if self.manifest.get("schema_version") != _MANIFEST_VERSION:
+            raise ScanwiseError(
+                f"the run in {self.directory.as_posix()!r} was written by another version of scanwise",
+                "start a new run in another folder with out=...",
+            )
+        differing = _differences(self.manifest["identity"], identity)
+        if differing:
+            raise ScanwiseError(
+                f"this run was started with other settings: {'; '.join(differing[:5])}",
+                "only budget, evidence, primary and trainer may change within a run; leave from_run out to start a new one",
+            )
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        if name not in self._loaded:
+            self._loaded[name] = make()
+        return self._loaded[name]
+
+
+def open_run(config: DictConfig, *, command: str = "", progress: Progress | None = None) -> Run:
+    """Return the run that a configuration stands for: a folder named after what identifies it.
+
+    The same configuration always finds the same folder, so a killed run goes on, and another budget finds its answers
+    there. With ``from_run`` the folder is given, and the configuration of the run itself is used, except for what may
+    change within a run.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise ScanwiseError(f"these settings need a value: {', '.join(missing)}", f"e.g. {missing[0]}=...")
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, enum_to_str=True)  # type: ignore[assignment]
+    if plain["from_run"] is not None:
+        directory = Path(plain["from_run"])
+        stored = _stored_config(directory)
+        kept = {key: value for key, value in stored.items() if key not in FREE_OF_RUN}
+        changed = {key: plain[key] for key in FREE_OF_RUN}
+        return Run({**kept, **changed}, directory, command=command, progress=progress)
+    directory = Path(plain["out"]) / plain["name"] / hash_json(run_identity(plain))[:8]
+    return Run(plain, directory, command=command, progress=progress)
+
+
+def load_run(path: str | os.PathLike[str]) -> Run:
+    """Open a finished run folder: ``scanwise.load_run("reports/runs/heart/1a2b3c4d").recommend(money=200)``."""
+    directory = Path(path)
+    return Run(_stored_config(directory), directory)
+
+
+def compose(overrides: Sequence[str], config_dir: str | os.PathLike[str] | None = None) -> DictConfig:
+    """Compose the configuration from overrides as on the command line, for notebooks and tests."""
+    from scanwise.cli import compose_config
+
+    return compose_config(list(overrides), None if config_dir is None else Path(config_dir))
+
+
+def run(*overrides: str, config_dir: str | os.PathLike[str] | None = None, progress: Progress | None = None) -> Run:
+    """Run stages from a notebook: ``scanwise.run("experiment=heart", "budget.money=200")``.
+
+    Parameters
+    ----------
+    overrides : as on the command line.
+    config_dir : folder with your own configuration.
+    progress : told how far the work is.
+    """
+    config = compose(overrides, config_dir)
+    opened = open_run(config, command=f"scanwise.run{overrides!r}", progress=progress)
+    return opened.run(config.stage)
+
+
+def run_identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what makes a run another run: everything but stage, folders, trainer, evidence rule and budget.
+
+    The folder that holds the data is left out too: the data are told apart by their content.
+    """
+    identity = {key: value for key, value in config.items() if key not in FREE_OF_RUN}
+    cohort = identity.get("cohort")
+    if isinstance(cohort, Mapping):
+        identity["cohort"] = {key: value for key, value in cohort.items() if key != "root"}
+    return identity
+
+
+def build_menu(config: Mapping[str, Any]) -> Menu:
+    """Build the menu from its configuration.
+
+    Raises
+    ------
+    ScanwiseError
+        For a negative price, an unknown modality or set-up, or an unknown key.
+    """
+    modalities: list[Modality] = []
+    for name, node in config["modalities"].items():
+        modalities.append(_instantiate({**node, "name": name}, f"menu.modalities.{name}"))
+    setups = [
+        Setup(name, Cost(**{key: value for key, value in row.items() if key != "title"}), row["title"])
+        for name, row in config["setups"].items()
+    ]
+    bare = Menu(modalities, setups)
+    return Menu(
+        modalities,
+        setups,
+        always=_named(bare, config["always"], "menu.always"),
+        reference=None if config["reference"] is None else _named(bare, config["reference"], "menu.reference"),
+        currency=config["currency"],
+        source=config["source"],
+    )
+
+
+def _named(menu: Menu, names: Sequence[str], where: str) -> Protocol:
+    for name in names:
+        if name not in menu.modalities:
+            raise ScanwiseError(f"{where} names the modality {name!r}, which is not on the menu", did_you_mean(name, menu.modalities))
+    return Protocol({name: [1] * len(menu.modalities[name].shots) for name in names})
+
+
+def _instantiate(node: Any, where: str) -> Any:
+    """Build a component; only classes of this package, so that a YAML from elsewhere runs no foreign code."""
+    for target in _targets(node):
+        if not str(target).startswith(_PACKAGE):
+            raise ScanwiseError(
+                f"_target_ of {where} must be a class of scanwise, but is {target!r}",
+                "a configuration file cannot name other code",
+            )
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise ScanwiseError(f"{where} needs a _target_, but is {node!r}", f"choose one: {where}=...")
+    try:
+        return hydra.utils.instantiate(node, _convert_="all")
+    except hydra.errors.InstantiationException as error:
+        cause = error.__cause__
+        while cause is not None and not isinstance(cause, ScanwiseError) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, ScanwiseError):
+            raise cause from None
+        reason = str(cause or error).splitlines()[0]
+        raise ScanwiseError(f"{where} could not be built: {reason}", f"look at the settings of {where}") from error
+
+
+def _targets(node: Any) -> list[Any]:
+    if isinstance(node, Mapping):
+        own = [node["_target_"]] if "_target_" in node else []
+        return own + [target for value in node.values() for target in _targets(value)]
+    if isinstance(node, list | tuple):
+        return [target for value in node for target in _targets(value)]
+    return []
+
+
+def _tune_stratum(fold: Fold) -> NDArray[np.int64]:
+    """Patients of the searching part are ranked only against those scored by the same networks."""
+    inner = dict(zip(fold.learn.tolist(), fold.inner.tolist(), strict=True))
+    return np.array([max(0, inner.get(patient, 0)) for patient in fold.tune.tolist()], dtype=np.int64)
+
+
+def _done_by_site(cohort: Any, menu: Menu) -> dict[str, dict[str, float]]:
+    shares: dict[str, dict[str, float]] = {}
+    for site in cohort.sites:
+        patients = np.flatnonzero(cohort.site == site)
+        shares[site] = {}
+        for name in menu.modalities:
+            values = cohort.data(name, patients).reshape(len(patients), -1)
+            shares[site][name] = float((~np.isnan(values)).any(axis=1).mean())
+    return shares
+
+
+def _stored_config(directory: Path) -> dict[str, Any]:
+    path = directory / "config.yaml"
+    if not path.exists():
+        raise ScanwiseError(
+            f"there is no run in {directory.as_posix()!r}",
+            "from_run names a run folder, e.g. reports/runs/heart/1a2b3c4d, as printed at the end of a run",
+        )
+    plain: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path), resolve=True)  # type: ignore[assignment]
+    return plain
+
+
+def _differences(old: Any, new: Any, at: str = "") -> list[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return [
+            line
+            for key in sorted({*old, *new})
+            for line in _differences(old.get(key), new.get(key), f"{at}.{key}" if at else str(key))
+        ]
+    same = old == new or (isinstance(old, list | tuple) and isinstance(new, list | tuple) and list(old) == list(new))
+    return [] if same else [f"{at} was {old!r}, is {new!r}"]
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in _VERSIONED:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "unknown"
+    return versions
+
+
+def _git_state() -> str:
+    """Return the commit this code was at, with "+" for uncommitted changes; "" outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        commit = subprocess.run(  # noqa: S603
+            ["git", "-C", str(root), "describe", "--always", "--dirty=+"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return commit.stdout.strip()

@@ -1,0 +1,154 @@
+"""The rule that picks a protocol: declared before anyone looks, applied to searching patients only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from scanwise.design import COST_AXES, Budget, Cost
+from scanwise.errors import ScanwiseError, did_you_mean
+from scanwise.evidence import ScoreTable, auc_with_covariance
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a protocol is chosen and judged; fixed beforehand.
+
+    Among the protocols within the budget, take the cheapest on the primary cost axis that the searching patients show to
+    be non-inferior to the reference; where none is, the one with the highest AUC.
+
+    Raises
+    ------
+    ScanwiseError
+        For an unknown primary cost axis.
+    """
+
+    margin: float = 0.03
+    """AUC that may be lost at most."""
+    alpha: float = 0.025
+    """One-sided level of the non-inferiority test."""
+    level: float = 0.95
+    """Level of the intervals."""
+    specificity: float = 0.8
+    """Specificity at which sensitivity is reported."""
+    thresholds: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5)
+    """Probabilities at which one would act (decision curve)."""
+    n_resamples: int = 2000
+    """Bootstrap draws."""
+    primary: str = "money"
+    """The cost axis that is to be low."""
+    seed: int = 0
+    """Of the bootstrap."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "thresholds", tuple(float(value) for value in self.thresholds))
+        if self.primary not in COST_AXES:
+            raise ScanwiseError(
+                f"the primary cost must be one of {COST_AXES}, but got {self.primary!r}",
+                did_you_mean(self.primary, COST_AXES),
+            )
+
+    def reading(self) -> str:
+        """Return the rule as one sentence."""
+        return (
+            f"Of all protocols within the budget, the one lowest in {self.primary.replace('_', ' ')} whose AUC the "
+            f"searching patients show to be no more than {self.margin:g} below the reference (one-sided "
+            f"alpha {self.alpha:g}); where none is, the one with the highest AUC. Judged once on other patients."
+        )
+
+
+Status = Literal["non-inferior", "best affordable", "nothing affordable"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the rule picks."""
+
+    key: str | None
+    status: Status
+
+
+class Chooser:
+    """Applies the rule to one score table of searching patients.
+
+    Parameters
+    ----------
+    table : scores of the searching patients; the reference is among its protocols.
+    costs : of every protocol of the table.
+    reference : key of the reference.
+    rule : how to choose.
+    """
+
+    def __init__(self, table: ScoreTable, costs: Mapping[str, Cost], reference: str, rule: Rule) -> None:
+        estimates = auc_with_covariance(table)
+        difference, se = estimates.difference_to(reference)
+        self.keys: tuple[str, ...] = table.protocols
+        self.auc: NDArray[np.float64] = estimates.value
+        lower = difference - norm.isf(rule.alpha) * se
+        # the reference is no worse than itself, whatever the rounding
+        self.non_inferior = (lower > -rule.margin) | np.array([key == reference for key in self.keys])
+        self._costs = [costs[key] for key in self.keys]
+        self._primary = rule.primary
+
+    def pick(self, budget: Budget) -> Choice:
+        """Return the protocol that the rule picks within a budget."""
+        affordable = [row for row, cost in enumerate(self._costs) if budget.allows(cost)]
+        if not affordable:
+            return Choice(None, "nothing affordable")
+        good = [row for row in affordable if self.non_inferior[row]]
+        if good:
+            return Choice(self.keys[min(good, key=self._dearness)], "non-inferior")
+        return Choice(self.keys[min(affordable, key=lambda row: (-self.auc[row], self._dearness(row)))], "best affordable")
+
+    def ladder(self, budget: Budget) -> list[tuple[float, Choice]]:
+        """Return what is picked as the limit on the primary axis grows, other limits kept: ``(limit, choice)``, ascending."""
+        steps: list[tuple[float, Choice]] = []
+        limits = {axis: limit for axis, limit in budget.limits.items() if axis != self._primary}
+        for limit in sorted({round(cost[self._primary], 9) for cost in self._costs}):
+            choice = self.pick(Budget.from_mapping({**limits, self._primary: limit}))
+            if choice.key is not None and (not steps or steps[-1][1] != choice):
+                steps.append((limit, choice))
+        return steps
+
+    def _dearness(self, row: int) -> tuple[float, ...]:
+        cost = self._costs[row]
+        return (round(cost[self._primary], 9), *(round(value, 9) for value in cost), -float(self.auc[row]))
+
+
+def one_round(table: ScoreTable, round_: int) -> ScoreTable:
+    """Return the table of one round alone, with the patients scored in it."""
+    scored = table.stratum[round_] >= 0
+    return ScoreTable(
+        protocols=table.protocols,
+        probability=table.probability[round_ : round_ + 1][:, :, scored],
+        stratum=table.stratum[round_ : round_ + 1][:, scored],
+        label=table.label[scored],
+        site=table.site[scored],
+    )
+
+
+def nested_table(
+    test: ScoreTable, picks: Sequence[str | None], places: Sequence[tuple[int, int]], reference: str, name: str
+) -> ScoreTable:
+    """Return the scores of the whole procedure: in every fold, the protocol that was picked without its patients.
+
+    Parameters
+    ----------
+    test : scores of the judging patients.
+    picks : what was picked in every outer fold.
+    places : round and stratum of the judging patients of every outer fold.
+    reference : key of the reference, the second protocol of the table returned.
+    name : key of the first one, the procedure.
+    """
+    probability = np.full((test.n_rounds, 2, len(test.label)), np.nan)
+    probability[:, 1] = test.probability[:, test.row(reference)]
+    for pick, (round_, stratum) in zip(picks, places, strict=True):
+        if pick is not None:
+            judged = test.stratum[round_] == stratum
+            probability[round_, 0, judged] = test.probability[round_, test.row(pick), judged]
+    return ScoreTable((name, reference), probability, test.stratum, test.label, test.site)

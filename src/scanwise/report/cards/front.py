@@ -1,0 +1,280 @@
+"""Diagnosis against price: every judged protocol, its interval, the budget sliders and what a click shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+
+from scanwise.report import figures, formats
+from scanwise.report.card import Card, Column, Row, Table, not_applicable
+from scanwise.report.cards.proposal import rungs_of
+from scanwise.report.inputs import Inputs, assessment, auc_of, versus
+
+TRACES = ("above", "within", "alike", "reference", "proposal", "selected")
+"""Roles of the traces, drawn in this order; the page moves protocols between them by key, never by position."""
+
+
+class Point(NamedTuple):
+    """One judged protocol in the figure."""
+
+    key: str
+    x: float
+    auc: float
+    low: float
+    high: float
+    feasible: bool
+    alike: bool
+    hover: str
+
+
+def compute(inputs: Inputs) -> Card:
+    """Return the front card."""
+    axis = inputs.primary
+    unit = formats.AXIS_TITLES.get(axis, axis)
+    how = (
+        f"Each point is a protocol judged on unseen patients, with its {inputs.level} interval; up and left is better. "
+        "In the bad case the proposal lies clearly below the square, which is today."
+    )
+    points = _info(inputs)
+    if not points:
+        return not_applicable("front", f"AUC against {unit.lower()}", how, "no protocol has both a price and an AUC")
+    keys = {"reference": inputs.reference["key"], "proposal": inputs.chosen["key"] if inputs.chosen else None}
+    rows = []
+    for candidate in sorted(inputs.candidates, key=lambda c: (inputs.cost_of(c, axis) or 0.0, c["key"])):
+        cells = {
+            "reading": candidate["reading"],
+            **{name: inputs.cost_of(candidate, name) for name in inputs.axes},
+            "auc": auc_of(candidate) or None,
+            "difference": versus(candidate).get("difference"),
+            "verdict": inputs.verdict(candidate),
+            "feasible": bool(candidate.get("feasible", True)),
+            "alike": bool(candidate.get("indistinguishable_from_recommended")),
+        }
+        role = next((role for role, key in keys.items() if key == candidate["key"]), "")
+        rows.append(Row(cells, role))
+    columns = (
+        Column("reading", "Protocol"),
+        *(Column(name, formats.AXIS_TITLES.get(name, name), f"axis:{name}") for name in inputs.axes),
+        Column("auc", f"AUC ({inputs.level})", "auc_interval"),
+        Column("difference", "Against today", "signed_interval"),
+        Column("verdict", "Verdict", "verdict"),
+        Column("feasible", "Within the budget", "flag"),
+        Column("alike", "Cannot be told apart from the proposal", "flag"),
+    )
+    return Card(
+        "front",
+        _title(inputs, points),
+        how,
+        table=Table("Judged protocols, cheapest first", columns, tuple(rows)),
+        figure=_figure(inputs, points, keys),
+        alt=_alt(inputs, points),
+        data=_interaction(inputs, keys),
+    )
+
+
+def arrange(points: Sequence[Point], *, proposal: str | None, reference: str, selected: str | None) -> dict[str, list[str]]:
+    """Return the protocol keys of every trace; the page does the same for every position of the sliders."""
+    roles: dict[str, list[str]] = {role: [] for role in TRACES}
+    for point in points:
+        if point.key == reference:
+            roles["reference"].append(point.key)
+        if point.key == proposal and point.key != reference:
+            roles["proposal"].append(point.key)
+        if point.key not in (reference, proposal):
+            roles["within" if point.feasible else "above"].append(point.key)
+        if point.alike and point.feasible:
+            roles["alike"].append(point.key)
+        if point.key == selected:
+            roles["selected"].append(point.key)
+    return roles
+
+
+def _info(inputs: Inputs) -> list[Point]:
+    points = []
+    for candidate in inputs.candidates:
+        x, found = inputs.cost_of(candidate, inputs.primary), auc_of(candidate)
+        value = formats.finite(found.get("value"))
+        if x is None or value is None:
+            continue
+        low, high = formats.finite(found.get("low")), formats.finite(found.get("high"))
+        verdict = " ".join(formats.VERDICTS.get(inputs.verdict(candidate), ("", "")))
+        lines = (
+            figures.plot_text(candidate["reading"], 60),
+            figures.plot_text(inputs.price(x)),
+            f"AUC {formats.with_limits(found)}",
+            verdict,
+        )
+        points.append(
+            Point(
+                key=candidate["key"],
+                x=x,
+                auc=value,
+                low=value if low is None else low,
+                high=value if high is None else high,
+                feasible=bool(candidate.get("feasible", True)),
+                alike=bool(candidate.get("indistinguishable_from_recommended")),
+                hover="<br>".join(lines),
+            )
+        )
+    return sorted(points, key=lambda point: (point.x, point.key))
+
+
+def _figure(inputs: Inputs, points: Sequence[Point], keys: dict[str, Any]) -> dict[str, Any]:
+    roles = arrange(points, proposal=keys["proposal"], reference=keys["reference"], selected=None)
+    by_key = {point.key: point for point in points}
+    style: dict[str, dict[str, Any]] = {
+        "above": {"name": "above the budget", "symbol": "x-thin", "colour": "faint", "size": 7, "line": "faint"},
+        "within": {"name": "judged protocol", "symbol": "circle", "colour": "blue", "size": 8, "line": "card"},
+        "alike": {"name": "cannot be told apart from the proposal", "symbol": "circle-open", "colour": "sky", "size": 15, "line": "sky"},
+        "reference": {"name": "today", "symbol": "square-open", "colour": "ink", "size": 14, "line": "ink"},
+        "proposal": {"name": "proposal", "symbol": "diamond", "colour": "green", "size": 15, "line": "card"},
+        "selected": {"name": "selected", "symbol": "circle-open", "colour": "pink", "size": 24, "line": "pink"},
+    }
+    traces = []
+    for role in TRACES:
+        look, mine = style[role], [by_key[key] for key in roles[role]]
+        bars = role in ("above", "within", "reference", "proposal")
+        colours = {"marker__color": look["colour"], "marker__line__color": look["line"]}
+        traces.append(
+            go.Scatter(
+                x=[point.x for point in mine],
+                y=[point.auc for point in mine],
+                customdata=[[point.key, point.hover] for point in mine],
+                hovertemplate="%{customdata[1]}<extra></extra>",
+                hoverinfo="skip" if role in ("alike", "selected") else None,
+                mode="markers",
+                name=look["name"],
+                marker={
+                    "symbol": look["symbol"],
+                    "size": look["size"],
+                    "color": figures.COLOURS[look["colour"]],
+                    "line": {"width": 2 if role not in ("within", "proposal") else 1, "color": figures.COLOURS[look["line"]]},
+                },
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [point.high - point.auc for point in mine],
+                    "arrayminus": [point.auc - point.low for point in mine],
+                    "color": figures.COLOURS[look["colour"]],
+                    "thickness": 1.5 if role in ("reference", "proposal") else 1,
+                    "width": 0,
+                }
+                if bars
+                else None,
+                opacity=0.55 if role == "above" else 1.0,
+                meta={
+                    "role": role,
+                    **figures.coloured(**colours, **({"error_y__color": look["colour"]} if bars else {})),
+                },
+                showlegend=role != "selected",
+            )
+        )
+    unit = formats.AXIS_TITLES.get(inputs.primary, inputs.primary)
+    suffix = {"minutes": " min", "msv": " mSv", "contrast_ml": " mL"}.get(inputs.primary, "")
+    prefix = f"{inputs.currency} " if inputs.primary == "money" and inputs.currency else ""
+    top = max(point.x for point in points)
+    low, high = min(point.low for point in points), max(point.high for point in points)
+    pad = 0.04 * max(high - low, 0.05)
+    return figures.spec(
+        traces,
+        height=420,
+        xaxis={
+            "title": {"text": unit},
+            "range": [-0.04 * (top or 1.0), 1.05 * (top or 1.0)],
+            "tickprefix": figures.plot_text(prefix) if prefix else "",
+            "ticksuffix": suffix,
+            "showtickprefix": "all",
+            "nticks": 6,
+        },
+        yaxis={"title": {"text": "AUC"}, "range": [low - pad, high + pad], "tickformat": ".2f"},
+        margin={"t": 64},
+    )
+
+
+def _title(inputs: Inputs, points: Sequence[Point]) -> str:
+    shown = next((point for point in points if point.key == inputs.shown["key"]), None)
+    if shown is None:
+        return f"{formats.plural(len(points), 'protocol')} judged"
+    dearer = [point.auc for point in points if point.x > shown.x]
+    cheaper = [point.auc for point in points if point.x < shown.x]
+    price = inputs.price(shown.x)
+    if dearer:
+        gain = max(dearer) - shown.auc
+        if gain < 0.0005:
+            return f"Beyond {price} no judged protocol has a higher AUC"
+        return f"Beyond {price}, paying more buys at most {formats.auc(gain)} AUC"
+    if cheaper:
+        return f"Below {price} the best judged protocol has {formats.signed(max(cheaper) - shown.auc)} AUC"
+    return f"One price, {price}: {formats.plural(len(points), 'protocol')} judged"
+
+
+def _alt(inputs: Inputs, points: Sequence[Point]) -> str:
+    unit = formats.AXIS_TITLES.get(inputs.primary, inputs.primary).lower()
+    prices, values = [point.x for point in points], [point.auc for point in points]
+    feasible = sum(point.feasible for point in points)
+    shown = {role: f"{inputs.price(inputs.cost_of(c, inputs.primary))}, AUC {formats.auc(auc_of(c).get('value'))}" for role, _, c in inputs.pair}
+    proposal = f"; proposal {shown['proposal']}" if "proposal" in shown else ""
+    return (
+        f"Scatter of AUC ({formats.auc(min(values))} to {formats.auc(max(values))}) against {unit} "
+        f"({inputs.price(min(prices))} to {inputs.price(max(prices))}); {feasible} of "
+        f"{formats.plural(len(points), 'protocol')} within the budget{proposal}; today {shown['reference']}."
+    )
+
+
+def _interaction(inputs: Inputs, keys: dict[str, Any]) -> dict[str, Any]:
+    """Return what the page needs to answer a slider or a click, every word of it written here."""
+    limits = (inputs.data.get("budget") or {}).get("limits") or {}
+    sliders = []
+    for axis in inputs.axes:
+        stops = {inputs.cost_of(candidate, axis) for candidate in inputs.candidates} - {None}
+        asked = formats.finite(limits.get(axis))
+        if axis == inputs.primary:
+            stops |= {formats.finite(rung["limit"]) for rung in inputs.data.get("ladder") or ()} - {None}
+        if len(stops) < 2:
+            continue
+        values = sorted({float(stop) for stop in stops if stop is not None} | ({asked} if asked is not None else set()))
+        start = values.index(asked) if asked is not None else len(values) - 1
+        sliders.append(
+            {
+                "axis": axis,
+                "label": "Budget" if axis == "money" else formats.AXIS_TITLES.get(axis, axis),
+                "stops": values,
+                "texts": [inputs.price(value, axis) for value in values],
+                "start": start,
+            }
+        )
+    points = []
+    for candidate in inputs.candidates:
+        facts = [[formats.AXIS_TITLES.get(axis, axis), inputs.price(inputs.cost_of(candidate, axis), axis)] for axis in inputs.axes]
+        facts.append(["AUC", formats.with_limits(auc_of(candidate))])
+        if candidate["key"] != keys["reference"]:
+            facts.append(["Against today", formats.with_limits(versus(candidate).get("difference"), formats.signed)])
+        sensitivity = assessment(candidate).get("sensitivity") or {}
+        if sensitivity.get("value"):
+            label = f"Sensitivity at {formats.percent(sensitivity.get('specificity'))} specificity"
+            facts.append([label, formats.with_limits(sensitivity["value"])])
+        facts.append(["Verdict", formats.cell(inputs.verdict(candidate), "verdict")])
+        points.append(
+            {
+                "key": candidate["key"],
+                "label": str(candidate["reading"]),
+                "cost": {axis: inputs.cost_of(candidate, axis) for axis in inputs.axes},
+                "alike": bool(candidate.get("indistinguishable_from_recommended")),
+                "facts": facts,
+            }
+        )
+    points.sort(key=lambda point: (point["cost"].get(inputs.primary) or 0.0, point["key"]))
+    rungs = rungs_of(inputs)
+    lowest = f"Below {inputs.price(rungs[0]['limit'])}: nothing on the menu fits." if rungs else ""
+    return {
+        "primary": inputs.primary,
+        "reference": keys["reference"],
+        "proposal": keys["proposal"],
+        "headline": str(inputs.decision.get("headline") or ""),
+        "below": lowest,
+        "ladder": rungs,
+        "sliders": sliders,
+        "points": points,
+    }

@@ -1,0 +1,25 @@
+"""Which protocols are worth a look: the exact lattice where it is small, Optuna where it is not.
+
+The only importer of Optuna, and only while `OptunaSearch` runs: reading a `SearchResult` back needs numpy alone.
+"""
+
+from scanwise.search.front import hypervolume, knee, nondominated
+from scanwise.search.result import SearchResult
+from scanwise.search.search import SAMPLERS, AutoSearch, LatticeSearch, Objective, OptunaSearch, Progress, Search
+from scanwise.search.space import SearchSpace, Trial
+
+__all__ = [
+    "SAMPLERS",
+    "AutoSearch",
+    "LatticeSearch",
+    "Objective",
+    "OptunaSearch",
+    "Progress",
+    "Search",
+    "SearchResult",
+    "SearchSpace",
+    "Trial",
+    "hypervolume",
+    "knee",
+    "nondominated",
+]

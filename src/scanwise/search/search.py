@@ -1,0 +1,278 @@
+"""The searches one can choose from; every one answers with a `SearchResult`."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scanwise.design import Budget, Protocol
+from scanwise.errors import ScanwiseError, did_you_mean
+from scanwise.search._scoring import (
+    Ledger,
+    Limits,
+    Objective,
+    Progress,
+    Scoring,
+    Yardstick,
+    resolve_objectives,
+    starting_points,
+)
+from scanwise.search.result import SearchResult, check_objectives
+from scanwise.search.space import SearchSpace
+
+SAMPLERS: dict[str, str] = {"tpe": "TPE", "nsga2": "NSGA-II", "random": "random", "gp": "Gaussian process"}
+"""Samplers of `OptunaSearch`, and their names for people."""
+
+
+class Search(typing.Protocol):
+    """What every search offers."""
+
+    def run(
+        self,
+        space: SearchSpace,
+        *,
+        objective: Objective,
+        budget: Budget,
+        seed: int,
+        directory: Path | str | None,
+        progress: Progress | None = None,
+        enqueue: Sequence[Protocol] = (),
+        data: str = "",
+    ) -> SearchResult:
+        """Look for protocols that trade diagnosis against cost.
+
+        Parameters
+        ----------
+        space : what may be searched.
+        objective : scores several protocols at once on the patients the search may look at; higher is better.
+        budget : hard limits, checked before anything is scored; what is over a limit is never scored.
+        seed : of the sampler; the same seed gives the same result.
+        directory : folder for the journal of a search that can be resumed, `None` = keep nothing.
+        progress : called after every batch as ``progress(done, total, text)``.
+        enqueue : protocols to look at first, besides current practice and each modality alone.
+        data : fingerprint of the patients and the model behind `objective`; a resumed search must have the same.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatticeSearch:
+    """Score every protocol of the lattice: nothing is missed, nothing depends on a seed.
+
+    Parameters
+    ----------
+    max_protocols : the largest lattice that is accepted.
+    batch_size : how many protocols the objective is handed at once.
+    objectives : what the front trades off, `None` = diagnosis and the first priced axis (money before others).
+    """
+
+    max_protocols: int = 4096
+    batch_size: int = 256
+    objectives: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        _check_positive("max_protocols", self.max_protocols)
+        _check_positive("batch_size", self.batch_size)
+        object.__setattr__(self, "objectives", _objectives(self.objectives))
+
+    def run(
+        self,
+        space: SearchSpace,
+        *,
+        objective: Objective,
+        budget: Budget,
+        seed: int = 0,  # noqa: ARG002 - one signature for all searches; nothing here is random
+        directory: Path | str | None = None,  # noqa: ARG002 - nothing to resume
+        progress: Progress | None = None,
+        enqueue: Sequence[Protocol] = (),
+        data: str = "",  # noqa: ARG002 - nothing to resume
+    ) -> SearchResult:
+        """Score the lattice; see `Search.run`. What can be enqueued is part of the lattice: it is checked, no more.
+
+        Raises
+        ------
+        ScanwiseError
+            If the lattice is too large, no protocol is within the limits, or the scoring fails.
+        """
+        objectives = resolve_objectives(_objectives(self.objectives), space.menu)
+        limits = Limits(space, budget)
+        limits.check()
+        starting_points(space, enqueue)
+        if not space.fits(self.max_protocols):
+            raise ScanwiseError(
+                f"an exact search is limited to {self.max_protocols} protocols, but {space!r} has more",
+                "use search=optuna, allow fewer modalities, or raise search.max_protocols",
+            )
+        lattice = list(space.lattice())
+        within = limits.within(space.menu.price_many(lattice))
+        wanted = [protocol for protocol, inside in zip(lattice, within, strict=True) if inside]
+
+        scoring = Scoring(objective)
+        ledger = Ledger(space.menu, Yardstick.build(objectives, space.menu, budget))
+        for start in range(0, len(wanted), self.batch_size):
+            batch = wanted[start : start + self.batch_size]
+            for protocol, outcome in zip(batch, scoring(batch), strict=False):
+                if not outcome.failed:
+                    ledger.add(protocol, outcome.value)
+            scoring.raise_broken()
+            text = ledger.close_batch()
+            if progress is not None:
+                progress(start + len(batch), len(wanted), text)
+
+        words = [f"exact lattice of {len(lattice)} protocol{'' if len(lattice) == 1 else 's'}"]
+        if len(wanted) < len(lattice):
+            words.append(f"{len(lattice) - len(wanted)} over the limits not scored")
+        if scoring.failures:
+            words.append(f"{len(scoring.failures)} could not be scored")
+        return ledger.result(", ".join(words), complete=not scoring.failures, failures=scoring.failures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptunaSearch:
+    """Let Optuna propose protocols, learning from those already scored; resumes where it was killed.
+
+    Parameters
+    ----------
+    sampler : ``"tpe"`` (multivariate, grouped: the default for conditional spaces), ``"nsga2"`` (many cheap scores),
+        ``"random"``, or ``"gp"`` (few expensive scores, only where modalities are merely on or off).
+    n_trials : proposals in total, those of an interrupted run included.
+    batch_size : proposals made, and handed to the objective, at once.
+    objectives : what is traded off, `None` = diagnosis and the first priced axis (money before others).
+    """
+
+    sampler: str = "tpe"
+    n_trials: int = 512
+    batch_size: int = 8
+    objectives: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise ScanwiseError(
+                f"search.sampler must be one of {tuple(SAMPLERS)}, but got {self.sampler!r}",
+                did_you_mean(str(self.sampler), SAMPLERS),
+            )
+        _check_positive("n_trials", self.n_trials)
+        _check_positive("batch_size", self.batch_size)
+        object.__setattr__(self, "objectives", _objectives(self.objectives))
+
+    def run(
+        self,
+        space: SearchSpace,
+        *,
+        objective: Objective,
+        budget: Budget,
+        seed: int = 0,
+        directory: Path | str | None = None,
+        progress: Progress | None = None,
+        enqueue: Sequence[Protocol] = (),
+        data: str = "",
+    ) -> SearchResult:
+        """Search; see `Search.run`. A journal in `directory` is continued up to `n_trials` in total.
+
+        Raises
+        ------
+        ScanwiseError
+            If no protocol is within the limits, the journal belongs to another search or is damaged, the sampler does
+            not suit the space, or the scoring fails.
+        """
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ScanwiseError(f"a seed must be a whole number >= 0, but got {seed!r}")
+        if self.sampler == "gp" and not space.is_flat:
+            raise ScanwiseError(
+                "search.sampler='gp' needs a space in which modalities are merely on or off, but "
+                f"{space!r} has schemes or parameters that only exist while a modality is on",
+                "use search.sampler=tpe",
+            )
+        objectives = resolve_objectives(_objectives(self.objectives), space.menu)
+        limits = Limits(space, budget)
+        limits.check()
+        first = starting_points(space, enqueue)
+
+        from scanwise.search._optuna import run_study  # Optuna is loaded only where it is used
+
+        return run_study(
+            space,
+            sampler=self.sampler,
+            n_trials=self.n_trials,
+            batch_size=self.batch_size,
+            scoring=Scoring(objective),
+            limits=limits,
+            yardstick=Yardstick.build(objectives, space.menu, budget),
+            seed=seed,
+            directory=None if directory is None else Path(directory),
+            progress=progress,
+            first=[protocol for protocol in first if budget.allows(space.menu.price(protocol))],
+            data=data,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoSearch:
+    """The exact lattice where it is small enough, Optuna otherwise; the result says which in `how`.
+
+    Parameters
+    ----------
+    max_lattice : the largest lattice that is scored completely.
+    sampler, n_trials, batch_size, objectives : of `OptunaSearch`.
+    """
+
+    max_lattice: int = 4096
+    sampler: str = "tpe"
+    n_trials: int = 512
+    batch_size: int = 8
+    objectives: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        _check_positive("max_lattice", self.max_lattice)
+        object.__setattr__(self, "objectives", self._optuna().objectives)
+
+    def run(
+        self,
+        space: SearchSpace,
+        *,
+        objective: Objective,
+        budget: Budget,
+        seed: int = 0,
+        directory: Path | str | None = None,
+        progress: Progress | None = None,
+        enqueue: Sequence[Protocol] = (),
+        data: str = "",
+    ) -> SearchResult:
+        """Search in the way that fits the size of the space; see `Search.run`."""
+        chosen: Search = (
+            LatticeSearch(max_protocols=self.max_lattice, objectives=self.objectives)
+            if space.fits(self.max_lattice)
+            else self._optuna()
+        )
+        return chosen.run(
+            space,
+            objective=objective,
+            budget=budget,
+            seed=seed,
+            directory=directory,
+            progress=progress,
+            enqueue=enqueue,
+            data=data,
+        )
+
+    def _optuna(self) -> OptunaSearch:
+        return OptunaSearch(
+            sampler=self.sampler, n_trials=self.n_trials, batch_size=self.batch_size, objectives=self.objectives
+        )
+
+
+def _objectives(names: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Check objectives and make them a tuple (a configuration hands over lists)."""
+    if names is None:
+        return None
+    if isinstance(names, str):
+        raise ScanwiseError(f"search.objectives must be a list, but got {names!r}", "write [diagnosis, money]")
+    chosen = tuple(names)
+    check_objectives(chosen)
+    return chosen
+
+
+def _check_positive(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ScanwiseError(f"search.{name} must be a whole number >= 1, but got {value!r}")
