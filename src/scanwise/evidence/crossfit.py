@@ -5,7 +5,7 @@ With cross-fitting the folds are not independent. In a Hoeffding expansion of an
 squared influences, which takes the networks as given, has the expectation ``V1 + sum E a_ij^2``; the true variance is
 ``V1 + sum E a_ij^2 + sum E a_ij a_ji``. The last sum is at most the one before it (Cauchy-Schwarz), with equality where
 networks learn in the direction in which they are judged, as they do where there is no signal. For the AUC of tests
-without information the variance is too small by a factor of two and 95 % intervals cover 80 to 85 %.
+without information the variance is too small by a factor of two and 95 % intervals cover 78 to 87 %.
 
 We add the upper bound ``sum E a_ij^2``, estimated from how much the contribution of one patient varies from round to
 round, that is, between networks that learned from other patients: the variance over rounds times `jackknife_scale`.
@@ -51,7 +51,8 @@ def variation_over_rounds(component: FloatArray, judged: BoolArray, rounds: int)
 
     Parameters
     ----------
-    component : contribution to the statistic of a round, 0 where not judged, ``(rounds, protocols, patients)``.
+    component : contribution to the statistic of a round, centred, 0 where not judged,
+        ``(rounds, protocols, patients)``.
     judged : shape ``(rounds, patients)``.
     rounds : number of rounds the statistic is averaged over.
 

@@ -91,9 +91,9 @@ def normal_interval(value: float, se: float, level: float = 0.95) -> Interval:
 def logit_interval(value: float, se: float, level: float = 0.95, n_effective: float | None = None) -> Interval:
     """Return an interval for a proportion or an AUC that stays within 0 and 1.
 
-    Symmetric on the logit scale, standard error by the delta method (Pepe (2003), section 5.2.6, for the AUC). Where
-    the value is 0 or 1 the standard error is 0 and says nothing; then Wilson's limit for `n_effective` observations is
-    used, for an AUC the size of the smaller class.
+    Symmetric on the logit scale, standard error by the delta method (Pepe (2003), The Statistical Evaluation of Medical
+    Tests, for the AUC). Where the value is 0 or 1 the standard error is 0 and says nothing; then Wilson's limit for
+    `n_effective` observations is used, for an AUC the size of the smaller class.
     """
     z = quantile(level)
     if value <= 0 or value >= 1:
@@ -195,7 +195,7 @@ def simultaneous_intervals(
     """Return intervals for the differences to the reference that all hold together with probability `level`.
 
     max-|t|: the quantile of the largest standardised difference under a Gaussian multiplier bootstrap of the influence
-    values (Chernozhukov, Chetverikov, Kato (2013), Annals of Statistics 41:2786-2819, section 3; Hothorn, Bretz,
+    values (Chernozhukov, Chetverikov, Kato (2013), Annals of Statistics 41:2786-2819; Hothorn, Bretz,
     Westfall (2008), Biometrical Journal 50:346-363, for the use). Never narrower than the interval for one difference.
 
     Returns

@@ -5,8 +5,8 @@ as judging patients are also teachers; the part it misses is `AucEstimates.share
 
 References
 ----------
-.. [1] DeLong, DeLong, Clarke-Pearson (1988), Biometrics 44:837-845, eq. 4-6.
-.. [2] Sun, Xu (2014), IEEE Signal Processing Letters 21:1389-1393, algorithm 2.
+.. [1] DeLong, DeLong, Clarke-Pearson (1988), Biometrics 44:837-845.
+.. [2] Sun, Xu (2014), IEEE Signal Processing Letters 21:1389-1393.
 .. [3] LeDell, Petersen, van der Laan (2015), Electronic Journal of Statistics 9:1583-1607: influence curves for
        cross-validated AUC.
 """
@@ -22,7 +22,7 @@ from scipy.stats import rankdata
 
 from scanwise.errors import ScanwiseError
 from scanwise.evidence.crossfit import effective_folds, jackknife_scale, variation_over_rounds
-from scanwise.evidence.scores import BoolArray, FloatArray, IntArray, ScoreTable
+from scanwise.evidence.scores import FloatArray, IntArray, ScoreTable
 
 MAX_SHARED_LEARNING = 2.0
 """The part of a *difference*'s variance that comes from shared learning patients, at most so many times DeLong's.
@@ -136,7 +136,7 @@ def auc_with_covariance(table: ScoreTable, keys: Sequence[str] | None = None) ->
     rounds, patients = table.n_rounds, table.label.size
     component = np.zeros((rounds, rows.size, patients))
     value = np.zeros(rows.size)
-    compared = np.zeros((rounds, patients), dtype=bool)
+    weight = np.zeros((rounds, patients))
     folds: list[float] = []
     for round_ in range(rounds):
         strata = list(table.strata(round_))
@@ -146,34 +146,35 @@ def auc_with_covariance(table: ScoreTable, keys: Sequence[str] | None = None) ->
         above = np.zeros(rows.size)
         for positive, negative in strata:
             of_positive, of_negative = _placements(table.probability[round_][rows], positive, negative)
-            component[round_][:, positive] = negative.size / pairs * of_positive
-            component[round_][:, negative] = positive.size / pairs * of_negative
+            weight[round_, positive], weight[round_, negative] = negative.size / pairs, positive.size / pairs
+            component[round_][:, positive], component[round_][:, negative] = of_positive, of_negative
             above += negative.size * of_positive.sum(axis=1)
         of_round = above / pairs
-        for positive, negative in strata:
-            component[round_][:, positive] -= negative.size / pairs * of_round[:, None]
-            component[round_][:, negative] -= positive.size / pairs * of_round[:, None]
-            compared[round_, positive] = compared[round_, negative] = True
+        compared = weight[round_] > 0
+        component[round_][:, compared] -= of_round[:, None]
         value += of_round
         folds.append(effective_folds(table.stratum[round_]))
-    judging = compared.any(axis=0)
+    judging = weight.any(axis=0)
     n_positive, n_negative = int(table.label[judging].sum()), int((1 - table.label[judging]).sum())
     if min(n_positive, n_negative) < 2:
         judged = table.label[table.judged]
         raise _nothing_to_compare(int(judged.sum()), int((1 - judged).sum()))
     used = len(folds)
-    influence = component.sum(axis=0) / used
+    influence = np.einsum("rpi,ri->pi", component, weight) / used
     for of_class, size in ((table.label == 1, n_positive), (table.label == 0, n_negative)):
         influence[:, of_class & judging] *= np.sqrt(size / (size - 1))
     covariance = influence @ influence.T
     mean_folds = float(np.mean(folds))
     shared = np.zeros_like(covariance)
     if mean_folds > 1:
-        varying = variation_over_rounds(component, compared, used)
+        # the number of opponents varies from fold to fold as well: each patient keeps the mean of its weights
+        typical = weight.sum(axis=0) / np.maximum((weight > 0).sum(axis=0), 1)
+        varying = variation_over_rounds(component * typical, weight > 0, used)
         if varying is None:
             shared = covariance.copy()
         else:
-            shared = jackknife_scale(mean_folds, used) * (varying - _choice_of_opponents(table, rows, compared, used))
+            opponents = _choice_of_opponents(table, rows, np.where(weight > 0, typical, 0.0), used)
+            shared = jackknife_scale(mean_folds, used) * (varying - opponents)
     return AucEstimates(
         protocols=tuple(table.protocols[row] for row in rows),
         value=value / used,
@@ -286,25 +287,25 @@ def _placements(scores: FloatArray, positive: IntArray, negative: IntArray) -> t
     return of_positive, of_negative
 
 
-def _choice_of_opponents(table: ScoreTable, rows: IntArray, compared: BoolArray, used: int) -> FloatArray:
+def _choice_of_opponents(table: ScoreTable, rows: IntArray, weight: FloatArray, used: int) -> FloatArray:
     """Return the part of `variation_over_rounds` that comes from meeting other opponents in another fold.
 
     A share of ``m`` opponents drawn without replacement from K folds of them varies by ``(1 - 1/K) p (1 - p) / m``.
+    `weight` of a patient in a round has the shape ``(rounds, patients)``, 0 where not compared.
     """
-    times = compared.sum(axis=0)
+    times = (weight > 0).sum(axis=0)
     total = np.zeros((rows.size, rows.size))
     for round_ in range(table.n_rounds):
         strata = list(table.strata(round_))
         if not strata:
             continue
         scores = table.probability[round_][rows]
-        pairs = sum(positive.size * negative.size for positive, negative in strata)
         elsewhere = 1.0 - 1.0 / effective_folds(table.stratum[round_])
         for positive, negative in strata:
             for own, opponents in ((positive, negative), (negative, positive)):
                 if opponents.size > 1:
-                    weight = np.where(times[own] >= 2, times[own] / used**2, 0.0) * (opponents.size / pairs) ** 2
-                    total += elsewhere * _opponent_noise(scores[:, own], scores[:, opponents], weight)
+                    squared = np.where(times[own] >= 2, times[own] / used**2, 0.0) * weight[round_, own] ** 2
+                    total += elsewhere * _opponent_noise(scores[:, own], scores[:, opponents], squared)
     return total
 
 

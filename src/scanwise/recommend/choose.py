@@ -20,7 +20,8 @@ class Rule:
     """How a protocol is chosen and judged; fixed beforehand.
 
     Among the protocols within the budget, take the cheapest on the primary cost axis that the searching patients show to
-    be non-inferior to the reference; where none is, the one with the highest AUC.
+    be non-inferior to the reference; where none is, the cheapest within one standard error of the highest AUC (Breiman
+    et al. 1984).
 
     Raises
     ------
@@ -58,7 +59,8 @@ class Rule:
         return (
             f"Of all protocols within the budget, the one lowest in {self.primary.replace('_', ' ')} whose AUC the "
             f"searching patients show to be no more than {self.margin:g} below the reference (one-sided "
-            f"alpha {self.alpha:g}); where none is, the one with the highest AUC. Judged once on other patients."
+            f"alpha {self.alpha:g}); where none is, the lowest within one standard error of the highest AUC. "
+            "Judged once on other patients."
         )
 
 
@@ -85,10 +87,10 @@ class Chooser:
     """
 
     def __init__(self, table: ScoreTable, costs: Mapping[str, Cost], reference: str, rule: Rule) -> None:
-        estimates = auc_with_covariance(table)
-        difference, se = estimates.difference_to(reference)
+        self._estimates = auc_with_covariance(table)
+        difference, se = self._estimates.difference_to(reference)
         self.keys: tuple[str, ...] = table.protocols
-        self.auc: NDArray[np.float64] = estimates.value
+        self.auc: NDArray[np.float64] = self._estimates.value
         lower = difference - norm.isf(rule.alpha) * se
         # the reference is no worse than itself, whatever the rounding
         self.non_inferior = (lower > -rule.margin) | np.array([key == reference for key in self.keys])
@@ -103,7 +105,10 @@ class Chooser:
         good = [row for row in affordable if self.non_inferior[row]]
         if good:
             return Choice(self.keys[min(good, key=self._dearness)], "non-inferior")
-        return Choice(self.keys[min(affordable, key=lambda row: (-self.auc[row], self._dearness(row)))], "best affordable")
+        best = max(affordable, key=lambda row: float(self.auc[row]))
+        difference, se = self._estimates.difference_to(self.keys[best])
+        alike = [row for row in affordable if difference[row] >= -se[row]]
+        return Choice(self.keys[min(alike, key=self._dearness)], "best affordable")
 
     def ladder(self, budget: Budget) -> list[tuple[float, Choice]]:
         """Return what is picked as the limit on the primary axis grows, other limits kept: ``(limit, choice)``, ascending."""

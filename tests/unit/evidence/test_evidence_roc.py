@@ -10,7 +10,7 @@ from scanwise.evidence import ScoreTable, auc, auc_with_covariance, logit_interv
 
 
 def naive_delong(label, scores):
-    """DeLong 1988, eq. 3-6, by loops over pairs."""
+    """DeLong 1988, by loops over pairs."""
     positive, negative = np.flatnonzero(label == 1), np.flatnonzero(label == 0)
 
     def kernel(x, y):

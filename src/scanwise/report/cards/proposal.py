@@ -190,14 +190,6 @@ def rungs_of(inputs: Inputs) -> list[dict[str, Any]]:
     return rungs
 
 
-def _verdict(inputs: Inputs, candidate: Any) -> str:
-    if candidate is None:
-        return ""
-    if candidate["key"] == inputs.data.get("reference"):
-        return "reference"
-    return str(versus(candidate).get("verdict") or "undecided")
-
-
 def _change(share: float) -> str:
     rounded = round(100 * share)
     return "unchanged" if rounded == 0 else f"{formats.MINUS if rounded < 0 else '+'}{abs(rounded)} %"

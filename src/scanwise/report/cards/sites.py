@@ -78,8 +78,10 @@ def _finding(inputs: Inputs, sites: list[SiteRow], judged: list[SiteRow]) -> tup
             return f"{formats.plural(len(judged), 'site')} judged", False
         return f"AUC runs from {formats.auc(min(known))} to {formats.auc(max(known))} between sites", False
     margin = inputs.margin
-    holds = [s.name for s in judged if (formats.finite(s.difference.get("low")) or -2.0) > -margin]
-    lost = [s.name for s in judged if (formats.finite(s.difference.get("high")) or 2.0) < -margin]
+    lows = {site.name: formats.finite(site.difference.get("low")) for site in judged}
+    highs = {site.name: formats.finite(site.difference.get("high")) for site in judged}
+    holds = [name for name, low in lows.items() if low is not None and low > -margin]
+    lost = [name for name, high in highs.items() if high is not None and high < -margin]
     title = f"Shown to hold in {len(holds)} of {formats.plural(len(judged), 'site')} that can be judged alone"
     if lost:
         names = ", ".join(figures.shorten(name, 30) for name in lost)

@@ -1,0 +1,24 @@
+"""The report: cards computed from ``recommendation.json``, rendered as one offline page, Markdown and JSON.
+
+Needs neither torch nor Optuna; the only importer of Plotly.
+"""
+
+from __future__ import annotations
+
+from scanwise.report.card import Card, Column, Row, Table
+from scanwise.report.html import render_html
+from scanwise.report.markdown import render_markdown
+from scanwise.report.report import Report, build_report
+from scanwise.report.writing import write_report
+
+__all__ = [
+    "Card",
+    "Column",
+    "Report",
+    "Row",
+    "Table",
+    "build_report",
+    "render_html",
+    "render_markdown",
+    "write_report",
+]
