@@ -40,7 +40,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
         raise ScanwiseError(
             f"{path.name!r} could not be written to {str(path.parent)!r}: {error.strerror or error}",
-            "free space or choose another folder with out=..., then start the same command again: it goes on where it was",
+            "free space, or choose another folder with out=..., then start the same command again: it goes on",
         ) from error
 
 
@@ -68,7 +68,9 @@ def read_json(path: Path) -> Any:
             f"there is no file {path.name!r} in {str(path.parent)!r}", "run the stage that writes it first"
         ) from error
     except (OSError, ValueError) as error:
-        raise ScanwiseError(f"{str(path)!r} is not readable JSON: {error}", "delete it and run its stage again") from error
+        raise ScanwiseError(
+            f"{str(path)!r} is not readable JSON: {error}", "delete it and run its stage again"
+        ) from error
 
 
 def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:

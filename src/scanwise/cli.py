@@ -31,7 +31,20 @@ CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parents[1] / "conf
 """The configuration: inside an installed package, or beside ``src`` in a checkout."""
 
 EXIT_USER_ERROR = 2
-_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p", "--cfg", "-c", "--info", "-i")
+_WITH_VALUE = (
+    "--config-dir",
+    "-cd",
+    "--config-name",
+    "-cn",
+    "--config-path",
+    "-cp",
+    "--package",
+    "-p",
+    "--cfg",
+    "-c",
+    "--info",
+    "-i",
+)
 
 
 def main() -> None:
@@ -42,7 +55,9 @@ def main() -> None:
         return
     try:
         if not {"--help", "-h", "--hydra-help", "-sc", "--shell-completion"} & set(arguments):
-            compose_config(_overrides(arguments), _config_dir(arguments), sweep=bool({"-m", "--multirun"} & set(arguments)))
+            compose_config(
+                _overrides(arguments), _config_dir(arguments), sweep=bool({"-m", "--multirun"} & set(arguments))
+            )
     except ScanwiseError as error:
         _fail(error)
     _hydra_main()
@@ -90,7 +105,9 @@ def compose_config(overrides: list[str], config_dir: Path | None = None, *, swee
         key = override.key_or_group
         free = override.is_add() or override.is_force_add() or key.startswith("hydra.") or key in groups
         if not free and key not in known:
-            raise ScanwiseError(f"there is no setting {key!r}", did_you_mean(key, known if "." in key else [*groups, *known]))
+            raise ScanwiseError(
+                f"there is no setting {key!r}", did_you_mean(key, known if "." in key else [*groups, *known])
+            )
     return _compose(texts, config_dir)
 
 
@@ -103,7 +120,9 @@ def _compose(overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{Path(mark.name).name}, line {mark.line + 1}" if mark else "a configuration file"
-        raise ScanwiseError(f"{where} is not valid YAML: {getattr(error, 'problem', error)}", "mend that line") from error
+        raise ScanwiseError(
+            f"{where} is not valid YAML: {getattr(error, 'problem', error)}", "mend that line"
+        ) from error
     except (HydraException, OmegaConfBaseException, ConfigCompositionException) as error:
         raise ScanwiseError(*_explain(error)) from error
 

@@ -1,7 +1,7 @@
-"""The closed configuration: what may be set, with types and defaults. Light on imports, so that the shell answers at once.
+"""The closed configuration: what may be set, with types and defaults.
 
-Component slots (`cohort`, `split`, `model`, `trainer`, `search`) hold a ``_target_`` of this package; the constructor it
-names is their schema.
+Light on imports, so that the shell answers at once. Component slots (`cohort`, `split`, `model`, `trainer`, `search`)
+hold a ``_target_`` of this package; the constructor it names is their schema.
 """
 
 from __future__ import annotations

@@ -120,7 +120,9 @@ class Run:
             For an unknown stage, or where an earlier stage is missing.
         """
         if stage not in ("all", *STAGES):
-            raise ScanwiseError(f"stage must be one of all, {', '.join(STAGES)}, but got {stage!r}", did_you_mean(stage, STAGES))
+            raise ScanwiseError(
+                f"stage must be one of all, {', '.join(STAGES)}, but got {stage!r}", did_you_mean(stage, STAGES)
+            )
         wanted = STAGES if stage == "all" else (stage,)
         self._check_before_work(wanted)
         for name in wanted:
@@ -275,7 +277,8 @@ class Run:
                     for key, value in pooled["value"].items()
                 ],
                 "searches": [
-                    {"how": result.how, "complete": result.complete, "history": list(result.history)} for result in results
+                    {"how": result.how, "complete": result.complete, "history": list(result.history)}
+                    for result in results
                 ],
             },
         )
@@ -312,7 +315,9 @@ class Run:
         union |= set(alone)
         values: dict[str, list[float]] = {key: [] for key in sorted(union)}
         for index, (result, fold) in enumerate(zip(results, self.folds, strict=True)):
-            known = {protocol.key: float(value) for protocol, value in zip(result.protocols, result.values, strict=True)}
+            known = {
+                protocol.key: float(value) for protocol, value in zip(result.protocols, result.values, strict=True)
+            }
             unknown = [key for key in values if key not in known]
             if unknown:
                 scores = self._scorer(index).score([Protocol.from_key(key) for key in unknown], fold.tune)
@@ -384,7 +389,9 @@ class Run:
                 "platform": self.manifest["platform"],
                 "seed": self.manifest["seed"],
                 "started": self.manifest["started"],
-                "stages": [{"stage": name, "seconds": stages[name]["seconds"]} for name in STAGES[:3] if name in stages],
+                "stages": [
+                    {"stage": name, "seconds": stages[name]["seconds"]} for name in STAGES[:3] if name in stages
+                ],
                 "model_files": about["split"]["n_folds"],
             },
         )
@@ -410,7 +417,9 @@ class Run:
     def _search_results(self) -> list[Any]:
         from scanwise.search import SearchResult
 
-        return [SearchResult.from_dict(read_json(self.directory / "search" / f"{fold.name}.json")) for fold in self.folds]
+        return [
+            SearchResult.from_dict(read_json(self.directory / "search" / f"{fold.name}.json")) for fold in self.folds
+        ]
 
     def _load_cohort(self) -> Any:
         cohort = _instantiate(self.config["cohort"], "cohort").load(self.menu)
@@ -470,7 +479,7 @@ class Run:
         if differing:
             raise ScanwiseError(
                 f"this run was started with other settings: {'; '.join(differing[:5])}",
-                "only budget, evidence, primary and trainer may change within a run; leave from_run out to start a new one",
+                "only budget, evidence, primary and trainer may change within a run; leave from_run out for a new one",
             )
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
@@ -568,7 +577,9 @@ def build_menu(config: Mapping[str, Any]) -> Menu:
 def _named(menu: Menu, names: Sequence[str], where: str) -> Protocol:
     for name in names:
         if name not in menu.modalities:
-            raise ScanwiseError(f"{where} names the modality {name!r}, which is not on the menu", did_you_mean(name, menu.modalities))
+            raise ScanwiseError(
+                f"{where} names the modality {name!r}, which is not on the menu", did_you_mean(name, menu.modalities)
+            )
     return Protocol({name: [1] * len(menu.modalities[name].shots) for name in names})
 
 

@@ -4,7 +4,7 @@ from scanwise.design.cost import COST_AXES, COST_UNITS, Budget, Cost
 from scanwise.design.data import Column, Fold, PatientData, Patients, Scorer
 from scanwise.design.lattice import random_protocol, settings_of
 from scanwise.design.menu import BillItem, Menu
-from scanwise.design.modality import Measurement, Modality
+from scanwise.design.modality import Measurement, Modality, modality_kinds, register_modality
 from scanwise.design.protocol import Protocol
 from scanwise.design.scheme import Parameter, Scheme, Setting, Subset, Whole, make_scheme, register_scheme, schemes
 from scanwise.design.shots import Setup, ShotTable
@@ -32,7 +32,9 @@ __all__ = [
     "Subset",
     "Whole",
     "make_scheme",
+    "modality_kinds",
     "random_protocol",
+    "register_modality",
     "register_scheme",
     "schemes",
     "settings_of",

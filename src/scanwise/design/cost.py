@@ -51,7 +51,9 @@ class Cost:
 
     def __getitem__(self, axis: str) -> float:
         if axis not in COST_AXES:
-            raise ScanwiseError(f"a cost axis must be one of {COST_AXES}, but got {axis!r}", did_you_mean(axis, COST_AXES))
+            raise ScanwiseError(
+                f"a cost axis must be one of {COST_AXES}, but got {axis!r}", did_you_mean(axis, COST_AXES)
+            )
         return float(getattr(self, axis))
 
     def to_array(self) -> NDArray[np.float64]:
@@ -75,7 +77,7 @@ class Cost:
         """Return one line for people: the axes that are not zero, with units."""
         parts = []
         if self.money:
-            parts.append(f"{currency}{'' if not currency or currency.endswith('$') or len(currency) == 1 else ' '}{self.money:,.2f}")
+            parts.append(f"{currency}{' ' if len(currency) > 1 else ''}{self.money:,.2f}")
         if self.minutes:
             parts.append(f"{self.minutes:g} min")
         if self.msv:
@@ -123,7 +125,9 @@ class Budget:
         """Build a budget from ``{axis: limit}``; an unknown axis is an error with a suggestion."""
         for axis in limits:
             if axis not in COST_AXES:
-                raise ScanwiseError(f"a budget is on one of {COST_AXES}, but got {axis!r}", did_you_mean(axis, COST_AXES))
+                raise ScanwiseError(
+                    f"a budget is on one of {COST_AXES}, but got {axis!r}", did_you_mean(axis, COST_AXES)
+                )
         return cls(**limits)
 
     @property
@@ -143,5 +147,8 @@ class Budget:
         """Return one line for people."""
         if not self.limits:
             return "no limit"
-        words = {axis: (f"{currency}{value:g}" if axis == "money" else f"{value:g} {COST_UNITS[axis]}") for axis, value in self.limits.items()}
+        words = {
+            axis: (f"{currency}{value:g}" if axis == "money" else f"{value:g} {COST_UNITS[axis]}")
+            for axis, value in self.limits.items()
+        }
         return "at most " + ", ".join(words.values())

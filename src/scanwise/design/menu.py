@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +69,8 @@ class Menu:
             for name in needed:
                 if name not in self.setups:
                     raise ScanwiseError(
-                        f"a shot needs the set-up {name!r}, which the menu does not define", did_you_mean(name, self.setups)
+                        f"a shot needs the set-up {name!r}, which the menu does not define",
+                        did_you_mean(name, self.setups),
                     )
         offsets = np.cumsum([0, *(len(modality.shots) for modality in self.modalities.values())])
         self._columns = {
@@ -78,7 +79,9 @@ class Menu:
         self._unit_costs = np.concatenate([modality.shots.unit_costs for modality in self.modalities.values()])
         self._needs = np.array([[name in needed for name in self.setups] for needed in shot_setups], dtype=bool)
         self._needs = self._needs.reshape(len(shot_setups), len(self.setups))
-        self._setup_costs = np.array([setup.cost.to_array() for setup in self.setups.values()]).reshape(-1, len(COST_AXES))
+        self._setup_costs = np.array([setup.cost.to_array() for setup in self.setups.values()]).reshape(
+            -1, len(COST_AXES)
+        )
 
         self.always = always or Protocol()
         self.check(self.always)
@@ -160,7 +163,9 @@ class Menu:
         """Return one line for people, in menu order: ``"history + exercise ECG + fluoroscopy"``."""
         self.check(protocol)
         words = [
-            modality.describe(protocol.counts(name)) for name, modality in self.modalities.items() if protocol.counts(name)
+            modality.describe(protocol.counts(name))
+            for name, modality in self.modalities.items()
+            if protocol.counts(name)
         ]
         return " + ".join(words) or "no test at all"
 
@@ -183,7 +188,9 @@ class Menu:
             "source": self.source,
             "reference": self.reference.key,
             "always": self.always.key,
-            "setups": {name: {"label": setup.label, "cost": setup.cost.to_dict()} for name, setup in self.setups.items()},
+            "setups": {
+                name: {"label": setup.label, "cost": setup.cost.to_dict()} for name, setup in self.setups.items()
+            },
             "modalities": {
                 name: {
                     "title": modality.title,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,15 @@ class Modality(ABC):
     schemes: tuple[Scheme, ...] = (Whole(),)
     requires: tuple[str, ...] = ()
 
+    @classmethod
+    @abstractmethod
+    def example(cls) -> Self:
+        """Return a small instance; the contract tests run on it."""
+
+    @abstractmethod
+    def example_data(self, patients: int, seed: int) -> NDArray[Any]:
+        """Return complete data of made-up patients for it, shape ``(patients, ...)``."""
+
     @abstractmethod
     def measure(self, data: NDArray[Any], counts: NDArray[np.int64], rng: np.random.Generator) -> Measurement:
         """Acquire: what the shots yield for a batch of patients.
@@ -67,7 +76,8 @@ class Modality(ABC):
         if len(taken) == len(self.shots) and all(count == 1 for _, count in taken):
             return self.title
         words = [name if count == 1 else f"{count} x {name}" for name, count in taken]
-        return f"{self.title} ({' + '.join(words)})" if len(words) <= 6 else f"{self.title} ({len(words)} of {len(self.shots)} shots)"
+        inside = " + ".join(words) if len(words) <= 6 else f"{len(words)} of {len(self.shots)} shots"
+        return f"{self.title} ({inside})"
 
     def check(self, protocol: Protocol) -> NDArray[np.int64]:
         """Return the counts of this modality, shape ``(shots,)``, after checking them against the shot table."""
@@ -76,11 +86,32 @@ class Modality(ABC):
         if over.size:
             shot = int(over[0])
             raise ScanwiseError(
-                f"{self.name!r} shot {self.shots.names[shot]!r} can be taken at most {self.shots.max_count[shot]} times, "
-                f"but the protocol asks for {counts[shot]}",
+                f"shot {self.shots.names[shot]!r} of {self.name!r} can be taken at most {self.shots.max_count[shot]} "
+                f"times, but the protocol asks for {counts[shot]}",
                 "take it less often, or raise max_count in the menu",
             )
         return counts
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {len(self.shots)} shots)"
+
+
+_MODALITIES: dict[str, type[Modality]] = {}
+
+
+def register_modality(kind: str) -> Callable[[type[Modality]], type[Modality]]:
+    """Make a kind of modality known, so that the contract tests run on it; a second one of that kind is an error."""
+
+    def keep(cls: type[Modality]) -> type[Modality]:
+        key = kind.strip().lower()
+        if key in _MODALITIES and _MODALITIES[key].__qualname__ != cls.__qualname__:
+            raise ScanwiseError(f"there is already a kind of modality called {key!r}")
+        _MODALITIES[key] = cls
+        return cls
+
+    return keep
+
+
+def modality_kinds() -> dict[str, type[Modality]]:
+    """Return every registered kind of modality; call ``scanwise.modalities.load_all`` first."""
+    return dict(_MODALITIES)

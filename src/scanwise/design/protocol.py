@@ -100,7 +100,8 @@ class Protocol:
     def covers(self, other: Protocol) -> bool:
         """Whether every shot of `other` is taken here at least as often."""
         return all(
-            len(self.counts(name)) == len(values) and all(a >= b for a, b in zip(self.counts(name), values, strict=True))
+            len(self.counts(name)) == len(values)
+            and all(a >= b for a, b in zip(self.counts(name), values, strict=True))
             for name, values in other.items()
         )
 

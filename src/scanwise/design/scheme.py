@@ -35,7 +35,9 @@ class Parameter:
 
     def __post_init__(self) -> None:
         if not self.choices and not self.low <= self.high:
-            raise ScanwiseError(f"`low <= high` must hold for parameter {self.name!r}, but got {self.low=} {self.high=}")
+            raise ScanwiseError(
+                f"`low <= high` must hold for parameter {self.name!r}, but got {self.low=} {self.high=}"
+            )
 
     def check(self, value: Value) -> None:
         """Raise a `ScanwiseError` that names the parameter where `value` is outside its range."""
@@ -43,7 +45,11 @@ class Parameter:
             if value not in self.choices:
                 raise ScanwiseError(f"{self.name} must be one of {self.choices}, but got {value!r}")
             return
-        if isinstance(value, str) or not self.low <= value <= self.high or (self.integer and not float(value).is_integer()):
+        if (
+            isinstance(value, str)
+            or not self.low <= value <= self.high
+            or (self.integer and not float(value).is_integer())
+        ):
             kind = "a whole number" if self.integer else "a number"
             raise ScanwiseError(f"{self.name} must be {kind} in [{self.low:g}, {self.high:g}], but got {value!r}")
 
@@ -114,9 +120,11 @@ class Whole(Scheme):
     name = "whole"
 
     def parameters(self, shots: ShotTable) -> tuple[Parameter, ...]:
+        """Return nothing: there is no choice."""
         return ()
 
     def settings(self, shots: ShotTable) -> Iterator[Setting]:
+        """Iterate over the one setting."""
         yield {}
 
     def _counts(self, shots: ShotTable, setting: Setting) -> NDArray[np.int64]:
@@ -130,9 +138,11 @@ class Subset(Scheme):
     name = "subset"
 
     def parameters(self, shots: ShotTable) -> tuple[Parameter, ...]:
+        """Return one switch per shot."""
         return tuple(Parameter(name=name, low=0, high=1, integer=True) for name in shots.names)
 
     def settings(self, shots: ShotTable) -> Iterator[Setting]:
+        """Iterate over every combination of shots but the empty one."""
         for taken in itertools.product((0, 1), repeat=len(shots)):
             if any(taken):
                 yield dict(zip(shots.names, taken, strict=True))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scanwise.design import Measurement, Modality, ShotTable, make_scheme
+from scanwise.design import Measurement, Modality, ShotTable, make_scheme, register_modality
 from scanwise.errors import ScanwiseError, did_you_mean
 
 _PRICES = ("minutes", "money", "msv", "contrast_ml")
 
 
+@register_modality("panel")
 class TestPanel(Modality):
     """A test, or tests ordered together, e.g. one blood draw with several analytes.
 
@@ -64,6 +65,25 @@ class TestPanel(Modality):
         )
         self.schemes = tuple(make_scheme(scheme) for scheme in schemes)
         self.requires = tuple(requires)
+
+    @classmethod
+    def example(cls) -> Self:
+        """Return a panel of three tests, two of which share a fee."""
+        return cls(
+            "example",
+            {
+                "sodium": {"money": 1.0, "setups": ["draw"]},
+                "potassium": {"money": 1.5, "setups": ["draw"]},
+                "ecg": {"minutes": 5.0},
+            },
+            schemes=("whole", "subset"),
+        )
+
+    def example_data(self, patients: int, seed: int) -> NDArray[Any]:
+        """Return two values per test, one test missing in the first patient, shape ``(patients, shots, 2)``."""
+        data = np.random.default_rng(seed).normal(size=(patients, len(self.shots), 2))
+        data[0, 0] = np.nan
+        return data
 
     def measure(self, data: NDArray[Any], counts: NDArray[np.int64], rng: np.random.Generator) -> Measurement:
         """Read the values of the shots that are asked for and were done.

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from scanwise.design import Column
 
 
-def panel_features(data: NDArray[np.float64], columns: Sequence[Column]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def panel_features(
+    data: NDArray[np.float64], columns: Sequence[Column]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Turn raw test values into numeric features.
 
     A number is one feature; a categorical value is one 0/1 feature per level.
@@ -33,20 +35,23 @@ def panel_features(data: NDArray[np.float64], columns: Sequence[Column]) -> tupl
     for column in columns:
         value = data[:, column.shot, column.slot]
         for level in column.levels or (None,):
-            features.append(value if level is None else np.where(np.isnan(value), np.nan, (value == level).astype(float)))
+            features.append(
+                value if level is None else np.where(np.isnan(value), np.nan, (value == level).astype(float))
+            )
             shot.append(column.shot)
     return np.stack(features, axis=1), np.array(shot, dtype=np.int64)
 
 
 class PanelEncoder(nn.Module):
-    """Evidence of a test panel: every shot that was taken adds a linear map of its values, an absent one a learned constant.
+    """Evidence of a test panel: a shot that was taken adds a linear map of its values, an absent one a constant.
 
-    For one patient and counts ``c``, with ``t_s = [c_s > 0 and shot s was done]``,
+    For one patient, with ``t_s = 1`` where shot ``s`` was taken and done, 0 where not,
 
         evidence = sum_s t_s (W_s x_s + U_s u_s) + (1 - t_s) a_s        (1)
         gain     = sum_s (t_s - 1/2) g_s                                (2)
 
     ``x`` are standardised values, 0 where unknown, and ``u`` marks values that are unknown although the shot was done.
+    Values are encoded once; evidence of any number of protocols is then added up (`DiagnosisNetwork.decode`).
     All networks of an ensemble ("members") live side by side in one tensor, each with its own standardisation.
 
     Parameters
@@ -95,26 +100,26 @@ class PanelEncoder(nn.Module):
         variance = learns @ (value**2) / total - self.mean**2
         self.scale.copy_(torch.where(variance > 1e-12, variance.clamp(min=1e-12).sqrt(), torch.ones_like(variance)))
 
-    def forward(self, features: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Return evidence (1) and gain (2) of several settings.
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode the values once.
 
         Parameters
         ----------
         features : shape ``(patients, features)``, NaN where unknown.
-        counts : one row per setting, shape ``(settings, shots)``.
 
         Returns
         -------
-        evidence, gain : shape ``(members, settings, patients, evidence)`` each.
+        evidence : what each shot would add, ``W_s x_s + U_s u_s``, shape ``(members, patients, shots, evidence)``.
+        done : whether a patient has the shot, shape ``(patients, shots)``.
         """
         known = ~features.isnan()
-        done = (known.float() @ self.of_shot) > 0  # patients, shots
+        done = (known.float() @ self.of_shot) > 0
         value = torch.where(known, (features - self.mean[:, None]) / self.scale[:, None], 0.0)
         unknown = (~known & (done.float() @ self.of_shot.T > 0)).float()
-        # one linear map per shot: (members, patients, shots, evidence)
-        per_shot = torch.einsum("mnf,fs,mfe->mnse", value, self.of_shot, self.weight)
-        per_shot = per_shot + torch.einsum("nf,fs,mfe->mnse", unknown, self.of_shot, self.unknown)
-        taken = ((counts > 0)[:, None, :] & done).float()  # settings, patients, shots
-        evidence = torch.einsum("pns,mnse->mpne", taken, per_shot - self.absent[:, None]) + self.absent.sum(1)[:, None, None]
-        gain = torch.einsum("pns,mse->mpne", taken - 0.5, self.gain)
-        return evidence, gain
+        shots = self.of_shot.shape[1]
+        if shots == 1:
+            evidence = value @ self.weight + unknown @ self.unknown
+            return evidence[:, :, None], done
+        evidence = torch.einsum("mnfs,mfe->mnse", value[..., None] * self.of_shot, self.weight)
+        evidence = evidence + torch.einsum("nfs,mfe->mnse", unknown[..., None] * self.of_shot, self.unknown)
+        return evidence, done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
@@ -41,10 +42,20 @@ class Head(nn.Module):
         return [self.readout, self.hidden, self.out]
 
     def forward(self, evidence: Tensor, gain: Tensor) -> Tensor:
-        """Return logits, shape ``(members, protocols, patients)``, from two ``(members, protocols, patients, evidence)``."""
-        linear = (evidence * (self.readout[:, None, None] + gain)).sum(-1)
-        hidden = torch.tanh(torch.einsum("mpne,meh->mpnh", evidence, self.hidden) + self.hidden_bias[:, None, None])
-        return linear + torch.einsum("mpnh,mh->mpn", hidden, self.out) + self.bias[:, None, None]
+        """Return logits, shape ``(members, rows)``, from two tensors of shape ``(members, rows, evidence)``."""
+        linear = (evidence * (self.readout[:, None] + gain)).sum(-1)
+        hidden = torch.tanh(torch.baddbmm(self.hidden_bias[:, None], evidence, self.hidden))
+        return linear + torch.bmm(hidden, self.out[:, :, None])[..., 0] + self.bias[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """What all shots of all modalities would add to the evidence of a batch of patients."""
+
+    evidence: Tensor
+    """Shape ``(patients, shots, members * evidence)``, less what the absence of the shot adds."""
+    done: Tensor
+    """Whether a patient has the shot, shape ``(patients, shots)``."""
 
 
 class DiagnosisNetwork(pl.LightningModule):
@@ -66,6 +77,8 @@ class DiagnosisNetwork(pl.LightningModule):
     steps : length of training.
     seed : initial weights.
     """
+
+    log_temperature: Tensor
 
     def __init__(
         self,
@@ -95,29 +108,81 @@ class DiagnosisNetwork(pl.LightningModule):
             }
         )
         self.head = Head(n_members=n_members, n_evidence=n_evidence, n_hidden=n_hidden, generator=generator)
-        self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("log_temperature", torch.zeros(1 + len(panels)))
         self.prior_precision = prior_precision
         self.learning_rate = learning_rate
         self.steps = steps
 
-    def encode(self, name: str, features: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Return evidence and gain of one modality for several settings (see `PanelEncoder.forward`)."""
-        evidence: tuple[Tensor, Tensor] = self.encoders[name](features, counts)
-        return evidence
+    def standardise(self, features: Features, learns: Tensor) -> None:
+        """Set mean and scale of every value from the patients each member learns from (see `PanelEncoder`)."""
+        for name, encoder in zip(self.encoders, self._panels(), strict=True):
+            encoder.standardise(features[name], learns)
 
-    def forward(self, features: Features, counts: Mapping[str, Tensor]) -> Tensor:
-        """Return logits before calibration, shape ``(members, protocols, patients)``.
+    def encode(self, features: Features) -> Encoded:
+        """Encode every modality once.
 
         Parameters
         ----------
-        features : per modality, shape ``(patients, features)``.
-        counts : per modality, shape ``(protocols, shots)``.
+        features : per modality, shape ``(patients, features)``, NaN where unknown.
         """
-        parts = [self.encode(name, features[name], counts[name]) for name in self.encoders]
-        evidence = torch.stack([part[0] for part in parts]).sum(0)
-        gain = torch.stack([part[1] for part in parts]).sum(0)
+        parts = [encoder(features[name]) for name, encoder in zip(self.encoders, self._panels(), strict=True)]
+        evidence = torch.cat([part[0] for part in parts], dim=2) - self._absent()[:, None]
+        members, patients, shots, length = evidence.shape
+        flat = evidence.permute(1, 2, 0, 3).reshape(patients, shots, members * length)
+        return Encoded(flat, torch.cat([part[1] for part in parts], dim=1))
+
+    def decode(self, encoded: Encoded, counts: Tensor) -> Tensor:
+        """Read the evidence for several protocols.
+
+        Returns logits before calibration, shape ``(members, protocols, patients)``.
+
+        Parameters
+        ----------
+        encoded : what `encode` returned.
+        counts : shape ``(protocols, shots)``, the shots of all modalities side by side.
+        """
+        patients, protocols = len(encoded.done), len(counts)
+        members, length = self.head.readout.shape
+        taken = (encoded.done[:, None, :] & (counts > 0)[None]).to(encoded.evidence.dtype)  # patients, protocols, shots
+
+        def by_member(values: Tensor) -> Tensor:
+            rows = values.reshape(patients * protocols, members, length)
+            return rows.transpose(0, 1).contiguous()
+
+        absent = self._absent().sum(1).reshape(-1)
+        evidence = by_member(torch.bmm(taken, encoded.evidence) + absent)
+        gains = torch.cat([encoder.gain for encoder in self._panels()], dim=1)
+        gain = by_member((taken - 0.5) @ gains.transpose(0, 1).reshape(taken.shape[-1], members * length))
         logits: Tensor = self.head(evidence, gain)
-        return logits
+        return logits.reshape(members, patients, protocols).transpose(1, 2)
+
+    def forward(self, features: Features, counts: Tensor) -> Tensor:
+        """Encode once, decode every protocol; see `encode` and `decode`."""
+        return self.decode(self.encode(features), counts)
+
+    def temperature(self, counts: Tensor) -> Tensor:
+        """Return the temperature of each protocol, shape ``(protocols,)``.
+
+        Its logarithm is linear in the share of each modality's shots that is taken: a network may be too sure with one
+        set of tests and not sure enough with another (Guo et al. 2017, equation 9, conditioned on the protocol).
+
+        Parameters
+        ----------
+        counts : shape ``(protocols, shots)``.
+        """
+        return torch.exp(self.protocol_features(counts) @ self.log_temperature)
+
+    def protocol_features(self, counts: Tensor) -> Tensor:
+        """Return 1 and the share of each modality's shots that is taken, shape ``(protocols, 1 + modalities)``."""
+        sizes = [encoder.absent.shape[1] for encoder in self._panels()]
+        shares = [part.float().mean(1) for part in (counts > 0).split(sizes, dim=1)]
+        return torch.stack([torch.ones_like(shares[0]), *shares], dim=1)
+
+    def _panels(self) -> list[PanelEncoder]:
+        return [encoder for encoder in self.encoders.values() if isinstance(encoder, PanelEncoder)]
+
+    def _absent(self) -> Tensor:
+        return torch.cat([encoder.absent for encoder in self._panels()], dim=1)
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """Return the penalised loss, summed over members (they share no weights)."""
@@ -126,7 +191,7 @@ class DiagnosisNetwork(pl.LightningModule):
         loss = nn.functional.binary_cross_entropy_with_logits(logits, label, reduction="none").mean(1)
         learns = batch["learns"]  # members, patients
         data_term = ((loss * learns).sum(1) / learns.sum(1).clamp(min=1.0)).sum()
-        penalised = [*self.head.penalised(), *(w for encoder in self.encoders.values() for w in encoder.penalised())]  # type: ignore[operator]
+        penalised = self.head.penalised() + [weight for encoder in self._panels() for weight in encoder.penalised()]
         prior = torch.stack([(weight**2).sum() for weight in penalised]).sum()
         total: Tensor = data_term + prior * self.prior_precision / (2.0 * batch["n_learn"])
         self.log("loss", data_term.detach() / len(learns), prog_bar=False, batch_size=1)
@@ -139,4 +204,3 @@ class DiagnosisNetwork(pl.LightningModule):
             optimiser, self.learning_rate, total_steps=self.steps, pct_start=0.2
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-

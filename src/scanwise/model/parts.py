@@ -64,5 +64,7 @@ class Parts:
         allowed[:, known] = ~self.learns[:, order[at[known]]]
         n_allowed = allowed.sum(axis=0)
         if (n_allowed == 0).any():
-            raise ScanwiseError(f"{int((n_allowed == 0).sum())} patients were learned from by every network of the ensemble")
+            raise ScanwiseError(
+                f"{int((n_allowed == 0).sum())} patients were learned from by every network of the ensemble"
+            )
         return allowed / n_allowed

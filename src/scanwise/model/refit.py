@@ -43,7 +43,9 @@ class RefitModel:
     def __post_init__(self) -> None:
         values = tuple(float(value) for value in self.regularisation)
         if not values or min(values) <= 0:
-            raise ScanwiseError(f"model.regularisation must be one or more numbers above 0, but got {self.regularisation!r}")
+            raise ScanwiseError(
+                f"model.regularisation must be one or more numbers above 0, but got {self.regularisation!r}"
+            )
         object.__setattr__(self, "regularisation", values)
 
     def describe(self) -> str:

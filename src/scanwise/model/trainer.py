@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 
@@ -31,6 +32,7 @@ class TrainerSettings:
     devices : how many.
     strategy : ``"auto"``, or ``"ddp_spawn"`` for several devices (it leaves the command line alone, unlike ``"ddp"``).
     precision : ``"32-true"``, ``"bf16-mixed"`` or ``"16-mixed"``.
+    threads : CPU threads of torch, `None` = as torch likes; for small networks one is as quick and minds no neighbours.
     log : write the training loss as CSV beside the checkpoint.
 
     Raises
@@ -43,16 +45,21 @@ class TrainerSettings:
     devices: int = 1
     strategy: str = "auto"
     precision: str = "32-true"
+    threads: int | None = None
     log: bool = True
 
     def __post_init__(self) -> None:
         if self.accelerator not in _ACCELERATORS:
             raise ScanwiseError(f"trainer.accelerator must be one of {_ACCELERATORS}, but got {self.accelerator!r}")
+        if self.threads is not None and self.threads < 1:
+            raise ScanwiseError(f"trainer.threads must be at least 1, but got {self.threads}")
         if self.devices < 1:
             raise ScanwiseError(f"trainer.devices must be at least 1, but got {self.devices}")
 
     def build(self, *, steps: int, directory: Path, progress: Progress | None = None) -> pl.Trainer:
         """Return a trainer for `steps` optimiser steps that prints nothing of its own."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
         for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
             logging.getLogger(name).setLevel(logging.ERROR)
         callbacks: list[Callback] = [_Report(progress, steps)] if progress else []

@@ -85,7 +85,7 @@ def _telling_values(data: PatientData, menu: Menu) -> list[Finding]:
         Finding(
             "telling-value",
             Severity.WARNING,
-            f"{column_name} of {title} alone reaches an AUC of {best:.3f}: is it part of the diagnosis, or made with it?",
+            f"{column_name} of {title} alone reaches an AUC of {best:.3f}: was it made with the diagnosis?",
             f"{len(telling)} value{'s' if len(telling) > 1 else ''} at or above {TELLING_FEATURE}: {listed}. "
             "Find out how they were made before believing any protocol that uses them.",
         )
@@ -106,8 +106,8 @@ def _telling_absence(data: PatientData, menu: Menu) -> list[Finding]:
                 Finding(
                     f"telling-absence:{name}",
                     Severity.WARNING,
-                    f"Whether {modality.title} was done says something about the diagnosis (AUC {max(area, 1 - area):.2f}).",
-                    "Those who ordered the test knew more than the table; a network can learn the order, not the test.",
+                    f"Whether {modality.title} was done tells about the diagnosis (AUC {max(area, 1 - area):.2f}).",
+                    "Who ordered the test knew more than the table says; a network can learn the order, not the test.",
                 )
             )
     return findings or [
@@ -156,7 +156,9 @@ def _sites(label: NDArray[np.int64], site: NDArray[np.str_]) -> Finding:
     cramers_v = float(np.sqrt(chi2 / table.sum()))
     shares = ", ".join(f"{name} {row[1] / row.sum():.0%}" for name, row in zip(names, table, strict=True))
     if cramers_v < TELLING_SITE:
-        return Finding("telling-site", Severity.PASS, f"The site says little about the diagnosis (V = {cramers_v:.2f}).")
+        return Finding(
+            "telling-site", Severity.PASS, f"The site says little about the diagnosis (V = {cramers_v:.2f})."
+        )
     return Finding(
         "telling-site",
         Severity.WARNING,

@@ -19,8 +19,8 @@ from scanwise.evidence import ScoreTable, auc_with_covariance
 class Rule:
     """How a protocol is chosen and judged; fixed beforehand.
 
-    Among the protocols within the budget, take the cheapest on the primary cost axis that the searching patients show to
-    be non-inferior to the reference; where none is, the cheapest within one standard error of the highest AUC (Breiman
+    Among the protocols within the budget, take the cheapest on the primary cost axis that the searching patients show
+    to be non-inferior to the reference; where none is, the cheapest within one standard error of the highest AUC (Breiman
     et al. 1984).
 
     Raises
@@ -111,7 +111,7 @@ class Chooser:
         return Choice(self.keys[min(alike, key=self._dearness)], "best affordable")
 
     def ladder(self, budget: Budget) -> list[tuple[float, Choice]]:
-        """Return what is picked as the limit on the primary axis grows, other limits kept: ``(limit, choice)``, ascending."""
+        """Return what is picked as the limit on the primary axis grows, ``(limit, choice)``; other limits are kept."""
         steps: list[tuple[float, Choice]] = []
         limits = {axis: limit for axis, limit in budget.limits.items() if axis != self._primary}
         for limit in sorted({round(cost[self._primary], 9) for cost in self._costs}):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.stats import chi2, norm
 
 from scanwise.design import Menu, Protocol
 from scanwise.evidence import Assessment, Interval
@@ -42,6 +42,10 @@ class Case:
     """AUC of the proposed protocol minus AUC of the minimal one (minus 0.5 where there is none), per judging site."""
     learned_gain: Interval
     """The same difference on the searching patients."""
+    learned_auc: Interval
+    """AUC of the proposed protocol on the searching patients."""
+    margin: float
+    """AUC that may be lost at most."""
     learned_at: Sequence[str]
     """Sites of the searching patients."""
     done: Mapping[str, Mapping[str, float]]
@@ -105,7 +109,10 @@ def _patients(case: Case) -> Finding:
         )
     if fewest < FEW_EVENTS:
         return Finding(
-            "patients", Severity.WARNING, f"Few patients: the smaller class has {fewest}, fewer than {FEW_EVENTS}.", detail
+            "patients",
+            Severity.WARNING,
+            f"Few patients: the smaller class has {fewest}, fewer than {FEW_EVENTS}.",
+            detail,
         )
     return Finding("patients", Severity.PASS, "There are enough patients of both classes.", detail)
 
@@ -174,7 +181,9 @@ def _sites(case: Case) -> Finding:
     comparison = case.proposed.versus_reference
     known = [site for site in case.proposed.sites if site.difference is not None and site.difference.se > 0]
     if comparison is None or len(known) < 2:
-        return Finding("sites", Severity.INFO, "With fewer than two sites to judge, nothing is known about other sites.")
+        return Finding(
+            "sites", Severity.INFO, "With fewer than two sites to judge, nothing is known about other sites."
+        )
     values = np.array([site.difference.value for site in known if site.difference is not None])
     weights = np.array([site.difference.se**-2.0 for site in known if site.difference is not None])
     mean = float((weights * values).sum() / weights.sum())
@@ -224,7 +233,9 @@ def _transfer(case: Case) -> list[Finding]:
     if not strangers:
         return []
     learned = f"at {', '.join(case.learned_at)} the tests add {case.learned_gain.reading()}"
-    bought = [name for name in Protocol.from_key(case.proposed.key).modalities if name not in case.menu.always.modalities]
+    bought = [
+        name for name in Protocol.from_key(case.proposed.key).modalities if name not in case.menu.always.modalities
+    ]
     findings = []
     for site in strangers:
         gain = case.gain_by_site.get(site.site)
@@ -237,24 +248,39 @@ def _transfer(case: Case) -> list[Finding]:
         if gain is None or site.auc is None:
             findings.append(
                 Finding(
-                    f"transfer:{site.site}", Severity.WARNING, f"{site.site} cannot judge: {site.reason}.", rarely.strip()
+                    f"transfer:{site.site}",
+                    Severity.WARNING,
+                    f"{site.site} cannot judge: {site.reason}.",
+                    rarely.strip(),
                 )
             )
             continue
-        detail = f"AUC {site.auc.reading()}; over the minimal protocol {gain.reading()}, while {learned}.{rarely}"
-        shortfall = gain.value - case.learned_gain.value
-        se = float(np.hypot(gain.se, case.learned_gain.se))
-        if gain.low <= 0 or (se > 0 and shortfall < -1.96 * se):
-            nothing = "cannot be told from none" if gain.low <= 0 else "is smaller"
+        level = f"AUC {site.auc.reading()} there, {case.learned_auc.reading()} where it was learned"
+        today = next((other.auc for other in case.reference.sites if other.site == site.site), None)
+        detail = (
+            f"{level}; over the minimal protocol {gain.reading()}, while {learned}."
+            f"{f' All tests of today reach {today.value:.3f} there.' if today else ''}{rarely}"
+        )
+        drop = site.auc.value - case.learned_auc.value
+        se = float(np.hypot(site.auc.se, case.learned_auc.se))
+        lost = drop + norm.isf(0.025) * se < -case.margin
+        if lost or gain.low <= 0:
+            why = (
+                f"an AUC of {site.auc.value:.3f}, against {case.learned_auc.value:.3f} where it was learned"
+                if lost
+                else "what the tests add there cannot be told from none"
+            )
             findings.append(
                 Finding(
                     f"transfer:{site.site}",
                     Severity.FAIL,
-                    f"The gain does not carry to {site.site}: what the tests add there {nothing}.",
+                    f"The gain does not carry to {site.site}: {why}.",
                     detail,
                     vetoes=True,
                 )
             )
         else:
-            findings.append(Finding(f"transfer:{site.site}", Severity.PASS, f"The gain carries to {site.site}.", detail))
+            findings.append(
+                Finding(f"transfer:{site.site}", Severity.PASS, f"The gain carries to {site.site}.", detail)
+            )
     return findings

@@ -106,7 +106,9 @@ def recommend(record: Record, budget: Budget, rule: Rule) -> Recommendation:
     costs = {key: menu.price(Protocol.from_key(key)) for key in keys}
     chooser = Chooser(record.tune, costs, reference, rule)
     choice = chooser.pick(budget)
-    fold_choosers = [Chooser(one_round(record.tune, index), costs, reference, rule) for index in range(record.tune.n_rounds)]
+    fold_choosers = [
+        Chooser(one_round(record.tune, index), costs, reference, rule) for index in range(record.tune.n_rounds)
+    ]
     assessments = dict(
         zip(
             keys,
@@ -168,9 +170,7 @@ def recommend(record: Record, budget: Budget, rule: Rule) -> Recommendation:
         ],
         "candidates": _candidates(record, chooser, assessments, costs, decision["key"], budget, rule),
         "considered": _considered(record, keys),
-        "ladder": [
-            {"limit": limit, "key": step.key, "status": step.status} for limit, step in chooser.ladder(budget)
-        ],
+        "ladder": [{"limit": limit, "key": step.key, "status": step.status} for limit, step in chooser.ladder(budget)],
         "nested": nested,
         "guards": [finding.to_dict() for finding in by_severity(findings)],
         "audit": [finding.to_dict() for finding in by_severity(record.audit)],
@@ -222,6 +222,7 @@ def _case(
     shares = {} if nested is None else {pick["key"]: pick["share"] for pick in nested["picks"]}
     judged = np.unique(record.test.site[record.test.judged]).tolist()
     gains = {site: _gain(record.test, key, minimal, rule.level, site) for site in judged}
+    learned = auc_with_covariance(record.tune, (key,))
     learned_gain = _gain(record.tune, key, minimal, rule.level, None)
     return Case(
         menu=menu,
@@ -230,6 +231,8 @@ def _case(
         minimal=None if minimal is None else assessments[minimal],
         gain_by_site={site: gain for site, gain in gains.items() if gain is not None},
         learned_gain=learned_gain or Interval.unknown(rule.level),
+        learned_auc=logit_interval(float(learned.value[0]), float(learned.se[0]), rule.level),
+        margin=rule.margin,
         learned_at=np.unique(record.tune.site[record.tune.judged]).tolist(),
         done=record.done,
         searches=record.searches,
@@ -301,7 +304,9 @@ def _decide(
         evidence = f"It would have been {menu.reading(proposed)} for {price}. {evidence}"
     else:
         status, key = "change", choice.key
-        quality = "a better diagnosis" if comparison is not None and comparison.verdict == "better" else "the same diagnosis"
+        quality = (
+            "a better diagnosis" if comparison is not None and comparison.verdict == "better" else "the same diagnosis"
+        )
         headline = f"{_capital(_difference(menu, proposed))}: {quality} for {price} instead of {today}."
     return {
         "status": status,
@@ -316,8 +321,16 @@ def _decide(
 def _difference(menu: Menu, proposed: Protocol) -> str:
     """Say what changes against the reference: ``"leave out the blood panel and resting ECG"``."""
     reference = menu.reference
-    dropped = [menu.modalities[name].title for name in menu.modalities if name in reference.modalities and name not in proposed.modalities]
-    added = [menu.modalities[name].title for name in menu.modalities if name in proposed.modalities and name not in reference.modalities]
+    dropped = [
+        menu.modalities[name].title
+        for name in menu.modalities
+        if name in reference.modalities and name not in proposed.modalities
+    ]
+    added = [
+        menu.modalities[name].title
+        for name in menu.modalities
+        if name in proposed.modalities and name not in reference.modalities
+    ]
     changed = [
         menu.modalities[name].describe(proposed.counts(name))
         for name in menu.modalities
@@ -348,7 +361,9 @@ def _candidates(
     rows = []
     for key, assessment in assessments.items():
         protocol = Protocol.from_key(key)
-        bought = [name for name in menu.modalities if name in protocol.modalities and name not in menu.always.modalities]
+        bought = [
+            name for name in menu.modalities if name in protocol.modalities and name not in menu.always.modalities
+        ]
         rows.append(
             {
                 "key": key,
@@ -359,7 +374,8 @@ def _candidates(
                 "counts": protocol.to_dict(),
                 "cost": costs[key].to_dict(),
                 "bill": [
-                    {"label": item.label, "kind": item.kind, "cost": item.cost.to_dict()} for item in menu.bill(protocol)
+                    {"label": item.label, "kind": item.kind, "cost": item.cost.to_dict()}
+                    for item in menu.bill(protocol)
                 ],
                 "roles": list(record.roles.get(key, ())),
                 "tune_auc": float(chooser.auc[chooser.keys.index(key)]),
@@ -405,9 +421,13 @@ def _sensitivity(
     sentences = []
     comparison = assessments[choice.key].versus_reference
     if comparison is not None and comparison.verdict in ("better", "non-inferior") and comparison.difference.low < 0:
-        sentences.append(f"A margin below {-comparison.difference.low:.3f} instead of {rule.margin:g}: it would not be confirmed.")
+        sentences.append(
+            f"A margin below {-comparison.difference.low:.3f} instead of {rule.margin:g}: it would not be confirmed."
+        )
     if comparison is not None and comparison.verdict in ("undecided", "inferior"):
-        sentences.append(f"A margin above {-comparison.difference.low:.3f} instead of {rule.margin:g}: it would be confirmed.")
+        sentences.append(
+            f"A margin above {-comparison.difference.low:.3f} instead of {rule.margin:g}: it would be confirmed."
+        )
     steps = chooser.ladder(budget)
     mine = [index for index, (_, step) in enumerate(steps) if step.key == choice.key]
     if mine and mine[0] > 0:

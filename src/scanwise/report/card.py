@@ -30,7 +30,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table: ``{column id: value}`` and the role it plays (``"proposal"``, ``"reference"``, ``"total"`` ...)."""
+    """One row of a table: ``{column id: value}`` and its role, e.g. ``"proposal"``, ``"reference"`` or ``"total"``."""
 
     cells: Mapping[str, Any]
     role: str = ""
@@ -49,7 +49,10 @@ class Table:
         return {
             "caption": self.caption,
             "columns": [{"id": c.id, "label": c.label, "format": c.format} for c in self.columns],
-            "rows": [{"role": row.role, "cells": {c.id: plain(row.cells.get(c.id)) for c in self.columns}} for row in self.rows],
+            "rows": [
+                {"role": row.role, "cells": {c.id: plain(row.cells.get(c.id)) for c in self.columns}}
+                for row in self.rows
+            ],
         }
 
     def column(self, name: str) -> list[Any]:

@@ -47,8 +47,15 @@ TEMPLATE = go.layout.Template(
         "margin": {"l": 56, "r": 16, "t": 12, "b": 48},
         "xaxis": {**_AXIS, "showgrid": False},
         "yaxis": _AXIS,
-        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0, "itemclick": False,
-                   "itemdoubleclick": False},
+        "legend": {
+            "orientation": "h",
+            "yanchor": "bottom",
+            "y": 1.02,
+            "xanchor": "left",
+            "x": 0,
+            "itemclick": False,
+            "itemdoubleclick": False,
+        },
         "hoverlabel": {"align": "left"},
         "dragmode": False,
         "hovermode": "closest",
@@ -84,7 +91,17 @@ def plot_text(text: Any, longest: int = 40) -> str:
 def vertical(x: float, token: str, *, dash: str = "dash", width: float = 1.5) -> dict[str, Any]:
     """Return a vertical line over the whole height."""
     line = {"color": COLOURS[token], "width": width, "dash": dash}
-    return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line, "name": token, "layer": "below"}
+    return {
+        "type": "line",
+        "x0": x,
+        "x1": x,
+        "y0": 0,
+        "y1": 1,
+        "yref": "paper",
+        "line": line,
+        "name": token,
+        "layer": "below",
+    }
 
 
 def note(text: str, token: str, **where: Any) -> dict[str, Any]:

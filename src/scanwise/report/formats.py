@@ -17,6 +17,7 @@ AXIS_TITLES = {
     "contrast_ml": "Contrast agent",
     "visits": "Visits",
 }
+AXIS_SHORT = {"minutes": "Time", "money": "Price", "msv": "Dose", "contrast_ml": "Contrast", "visits": "Visits"}
 _AXIS_UNITS = {"minutes": "min", "msv": "mSv", "contrast_ml": "mL"}
 VERDICTS = {
     "better": ("▲", "better than today"),
@@ -43,6 +44,12 @@ def auc(value: Any, digits: int = 3) -> str:
     text = f"{abs(number):.{digits}f}"
     text = text[1:] if text.startswith("0.") else text
     return (MINUS if number < 0 and float(f"{number:.{digits}f}") != 0 else "") + text
+
+
+def margin(value: Any) -> str:
+    """Write a margin with as many digits as it needs, at least two: ``.03``, ``.025``."""
+    text = auc(value)
+    return text[:-1] if text.endswith("0") else text
 
 
 def signed(value: Any, digits: int = 3) -> str:

@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from scanwise.report import formats
 from scanwise.report.card import plain
+from scanwise.report.cards import SECTIONS
 from scanwise.report.report import Report
 
 _LONG = 240
@@ -29,7 +30,7 @@ def render_html(report: Report) -> str:
     return environment.get_template("dashboard.html.j2").render(
         head=report.head,
         sections=report.sections,
-        card={card.id: card for card in report.cards},
+        short={section.id: section.short for section in SECTIONS},
         cell=lambda value, form: formats.cell(value, form, currency),
         verdict=lambda value: formats.cell(value, "verdict"),
         payload=Markup(_embedded(payload)),  # noqa: S704 - `<`, `>` and `&` are escaped

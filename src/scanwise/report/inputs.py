@@ -97,6 +97,12 @@ class Inputs:
         return self.reference if self.chosen is None else self.chosen
 
     @property
+    def vetoed(self) -> str | None:
+        """Key of the protocol that the rule picked and a guard forbade; None where nothing was forbidden."""
+        picked = self.decision.get("proposed")
+        return str(picked) if picked is not None and picked != self.decision.get("key") else None
+
+    @property
     def changes(self) -> bool:
         """Whether a protocol other than today's is proposed."""
         return self.chosen is not None and self.chosen["key"] != self.data.get("reference")
@@ -136,7 +142,9 @@ class Inputs:
     @cached_property
     def titles(self) -> dict[str, str]:
         """Name for people of every modality that occurs, in the order of the menu as far as it is known."""
-        titles = {str(entry["modality"]): str(entry.get("title") or "") for entry in self.study.get("missing") or ()}
+        titles = {str(entry["name"]): str(entry.get("title") or "") for entry in self.data.get("modalities") or ()}
+        for entry in self.study.get("missing") or ():
+            titles.setdefault(str(entry["modality"]), str(entry.get("title") or ""))
         for candidate in (self.reference, *self.candidates):
             for name in candidate.get("modalities") or Protocol.from_key(candidate["key"]).modalities:
                 titles.setdefault(str(name), "")

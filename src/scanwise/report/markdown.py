@@ -30,11 +30,20 @@ def render_markdown(report: Report) -> str:
     if tiles.table is not None:
         lines += ["## In short", "", "| | proposed | |", "| --- | ---: | --- |"]
         for row in tiles.table.rows:
-            words = [row.cells["detail"], row.cells["change"], formats.cell(row.cells["verdict"], "verdict") if row.cells["verdict"] else None]
+            words = [
+                row.cells["detail"],
+                row.cells["change"],
+                formats.cell(row.cells["verdict"], "verdict") if row.cells["verdict"] else None,
+            ]
             detail = ", ".join(_text(word) for word in words if word)
             lines.append(f"| {_text(row.cells['what'])} | {_text(row.cells['value'])} | {detail} |")
         lines.append("")
-    for card_id, heading in (("order", "What to order"), ("ladder", "Other budgets"), ("operating", "Evidence"), ("sites", "Sites")):
+    for card_id, heading in (
+        ("order", "What to order"),
+        ("ladder", "Other budgets"),
+        ("operating", "Evidence"),
+        ("sites", "Sites"),
+    ):
         lines += _section(report.card(card_id), heading, currency)
     for card_id, heading in (("reasons", "Why, and what would change this advice"), ("limits", "Risks and limits")):
         lines += _section(report.card(card_id), heading, currency)
@@ -50,7 +59,12 @@ def render_markdown(report: Report) -> str:
                 veto = " (veto)" if row.cells["vetoes"] else ""
                 lines.append(f"* {row.role}{veto}: {_text(row.cells['title'])}. {_text(row.cells['detail'])}")
         lines.append("")
-    lines += ["## Decision", "", "| role | name | agreed / not agreed | date | signature |", "| --- | --- | --- | --- | --- |"]
+    lines += [
+        "## Decision",
+        "",
+        "| role | name | agreed / not agreed | date | signature |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     lines += [f"| {role} | | | | |" for role in _ROLES]
     lines += ["", f"Protocol version: `{head['fingerprint']}`  ", "Review by: ____________________", ""]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
@@ -76,7 +90,9 @@ def _table(table: Table, currency: str) -> list[str]:
     ]
     for row in table.rows:
         cells = [_text(formats.cell(row.cells.get(column.id), column.format, currency)) for column in table.columns]
-        lines.append("| " + " | ".join(f"**{cell}**" if row.role == "total" and cell else cell for cell in cells) + " |")
+        lines.append(
+            "| " + " | ".join(f"**{cell}**" if row.role == "total" and cell else cell for cell in cells) + " |"
+        )
     return lines
 
 

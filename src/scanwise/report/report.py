@@ -60,8 +60,17 @@ class Report:
         return go.Figure(card.figure)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON, the content of ``report.json``: every number the page shows."""
-        sections = [{"id": name, "title": title, "cards": [c.to_dict() for c in cards]} for name, title, cards in self.sections]
+        """Return plain JSON, the content of ``report.json``: every number the page shows.
+
+        ``{schema_version, head: {headline, lead, status, virtual, currency, fingerprint, ...}, sections: [{id, title,
+        cards: [{id, title, how_to_read, status, table, figure, alt, lists, paragraphs, data,
+        not_applicable_reason}]}]}`` where a table is ``{caption, columns: [{id, label, format}], rows: [{role, cells:
+        {column id: value}}]}`` and a figure plain Plotly JSON. Values are numbers; `format` says how they are written
+        (`scanwise.report.formats`).
+        """
+        sections = [
+            {"id": name, "title": title, "cards": [c.to_dict() for c in cards]} for name, title, cards in self.sections
+        ]
         return {"schema_version": SCHEMA_VERSION, "head": plain(self.head), "sections": sections}
 
     def __repr__(self) -> str:

@@ -82,11 +82,11 @@ class LatticeSearch:
         *,
         objective: Objective,
         budget: Budget,
-        seed: int = 0,  # noqa: ARG002 - one signature for all searches; nothing here is random
-        directory: Path | str | None = None,  # noqa: ARG002 - nothing to resume
+        seed: int = 0,
+        directory: Path | str | None = None,
         progress: Progress | None = None,
         enqueue: Sequence[Protocol] = (),
-        data: str = "",  # noqa: ARG002 - nothing to resume
+        data: str = "",
     ) -> SearchResult:
         """Score the lattice; see `Search.run`. What can be enqueued is part of the lattice: it is checked, no more.
 

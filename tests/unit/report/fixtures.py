@@ -37,9 +37,7 @@ THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 def key_of(modalities: tuple[str, ...]) -> str:
     """Return the canonical key of a protocol that takes every shot of some modalities once."""
-    return " ".join(
-        f"{name}=1" if SHOTS[name] == 1 else f"{name}=1x{SHOTS[name]}" for name in sorted(modalities)
-    )
+    return " ".join(f"{name}=1" if SHOTS[name] == 1 else f"{name}=1x{SHOTS[name]}" for name in sorted(modalities))
 
 
 REFERENCE = key_of(tuple(SHOTS))
@@ -68,7 +66,13 @@ def auc_of(modalities: tuple[str, ...]) -> float:
 
 def cost_of(modalities: tuple[str, ...]) -> dict[str, float]:
     money = sum(OWN[name] + (FEES[name][1] if name in FEES else 0.0) for name in modalities)
-    return {"minutes": 0.0, "money": round(money, 2), "msv": 0.0, "contrast_ml": 0.0, "visits": 1.0 + (len(modalities) > 1)}
+    return {
+        "minutes": 0.0,
+        "money": round(money, 2),
+        "msv": 0.0,
+        "contrast_ml": 0.0,
+        "visits": 1.0 + (len(modalities) > 1),
+    }
 
 
 def interval(value: float, se: float) -> dict[str, float]:
@@ -206,7 +210,8 @@ def recommendation() -> dict[str, Any]:
     best, front = 0.0, set()
     for names in rows:
         if auc_of(names) > best:
-            best, _ = auc_of(names), front.add(key_of(names))
+            best = auc_of(names)
+            front.add(key_of(names))
     short = [
         names
         for names in rows
@@ -242,7 +247,8 @@ def recommendation() -> dict[str, Any]:
             "tune_auc": auc_of(names) + 0.004,
             "on_front": key_of(names) in front,
             "feasible": True,
-            "indistinguishable_from_recommended": "exercise" in names and "fluoroscopy" in names
+            "indistinguishable_from_recommended": "exercise" in names
+            and "fluoroscopy" in names
             and key_of(names) != PROPOSAL,
             "assessment": assess(names, len(short) - 1),
         }
@@ -261,8 +267,7 @@ def recommendation() -> dict[str, Any]:
             "frequent here than among those who are first seen with chest pain.",
             "source": "UCI Heart Disease, processed files",
             "licence": "CC BY 4.0 as listed by UCI",
-            "citation": "Janosi, Steinbrunn, Pfisterer, Detrano 1988, UCI Machine Learning Repository, Heart Disease; "
-            "prices: Turney 1995, Ontario Health Insurance Program fee schedule",
+            "citation": "Janosi, Steinbrunn, Pfisterer, Detrano 1988, UCI Machine Learning Repository, Heart Disease",
             "n_patients": N,
             "n_positive": N_POSITIVE,
             "sites": [{"site": site, "n": n, "n_positive": positive} for site, n, positive in SITES],
@@ -272,6 +277,9 @@ def recommendation() -> dict[str, Any]:
             ],
         },
         "currency": "CA$",
+        "price_source": "Turney 1995, Ontario Health Insurance Program fee schedule",
+        "always": BASE,
+        "modalities": [{"name": name, "title": TITLES[name], "always": name == "history"} for name in SHOTS],
         "axes": ["money", "visits"],
         "split": {
             "kind": "crossfit",
@@ -304,10 +312,11 @@ def recommendation() -> dict[str, Any]:
         "decision": {
             "status": "change",
             "key": PROPOSAL,
+            "proposed": PROPOSAL,
             "headline": "Leave out blood panel, resting ECG and thallium: the same diagnosis for CA$ 194.20 "
             "instead of CA$ 323.97.",
-            "lead": f"Non-inferior to today's tests at the agreed margin of .03: AUC {chosen['assessment']['auc']['value']:.3f} "
-            f"against {auc_of(tuple(SHOTS)):.3f} in 303 patients the search never saw.",
+            "lead": "Non-inferior to today's tests at the agreed margin of .03: AUC .908 against .913 in 303 patients "
+            "the search never saw.",
             "reasons": [
                 "It is the cheapest protocol that is non-inferior to today's at a margin of .03.",
                 "5 other protocols cannot be told apart from it; all of them cost more.",
@@ -342,16 +351,57 @@ def recommendation() -> dict[str, Any]:
             "text": "The whole procedure, search and choice included, was repeated in 25 outer folds.",
         },
         "guards": [
-            {"id": "patients", "severity": "pass", "title": "Enough patients", "detail": "303 patients, 139 with disease.", "vetoes": False},
-            {"id": "search", "severity": "pass", "title": "The search is complete", "detail": "All 32 protocols were scored.", "vetoes": False},
-            {"id": "sites", "severity": "warning", "title": "Sites disagree", "detail": "In va the interval crosses the margin.", "vetoes": False},
-            {"id": "edge", "severity": "info", "title": "Not at the edge of the menu", "detail": "3 of 6 tests are kept.", "vetoes": False},
+            {
+                "id": "patients",
+                "severity": "pass",
+                "title": "Enough patients",
+                "detail": "303 patients, 139 with disease.",
+                "vetoes": False,
+            },
+            {
+                "id": "search",
+                "severity": "pass",
+                "title": "The search is complete",
+                "detail": "All 32 protocols were scored.",
+                "vetoes": False,
+            },
+            {
+                "id": "sites",
+                "severity": "warning",
+                "title": "Sites disagree",
+                "detail": "In va the interval crosses the margin.",
+                "vetoes": False,
+            },
+            {
+                "id": "edge",
+                "severity": "info",
+                "title": "Not at the edge of the menu",
+                "detail": "3 of 6 tests are kept.",
+                "vetoes": False,
+            },
         ],
         "audit": [
-            {"id": "site_label", "severity": "warning", "title": "The site says something about the label",
-             "detail": "Prevalence runs from 30 % to 52 % between sites.", "vetoes": False},
-            {"id": "requires", "severity": "pass", "title": "No test needed another one", "detail": "No modality declares `requires`.", "vetoes": False},
-            {"id": "overlap", "severity": "pass", "title": "No patient on both sides of a split", "detail": "Checked in 25 folds.", "vetoes": False},
+            {
+                "id": "site_label",
+                "severity": "warning",
+                "title": "The site says something about the label",
+                "detail": "Prevalence runs from 30 % to 52 % between sites.",
+                "vetoes": False,
+            },
+            {
+                "id": "requires",
+                "severity": "pass",
+                "title": "No test needed another one",
+                "detail": "No modality declares `requires`.",
+                "vetoes": False,
+            },
+            {
+                "id": "overlap",
+                "severity": "pass",
+                "title": "No patient on both sides of a split",
+                "detail": "Checked in 25 folds.",
+                "vetoes": False,
+            },
         ],
         "sensitivity": [
             "A margin below .017 instead of .03: then today's protocol stays.",
@@ -365,7 +415,11 @@ def recommendation() -> dict[str, Any]:
             "versions": {"scanwise": "0.1.0", "torch": "2.13.0", "optuna": "5.0.0"},
             "seed": 7,
             "started": "2026-08-01T09:30:00Z",
-            "stages": [{"stage": "fit", "seconds": 61.2}, {"stage": "search", "seconds": 2.4}, {"stage": "confirm", "seconds": 9.9}],
+            "stages": [
+                {"stage": "fit", "seconds": 61.2},
+                {"stage": "search", "seconds": 2.4},
+                {"stage": "confirm", "seconds": 9.9},
+            ],
             "model_files": 25,
         },
     }

@@ -24,6 +24,8 @@ class Section(NamedTuple):
 
     id: str
     title: str
+    short: str
+    """What stands in the navigation."""
     entries: tuple[Entry, ...]
 
 
@@ -31,16 +33,18 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "proposal",
         "Proposal",
+        "Proposal",
         (
             Entry("tiles", proposal.tiles, "The proposal against today's protocol"),
             Entry("order", proposal.order, "What to order"),
             Entry("front", front.compute, "AUC against price"),
-            Entry("ladder", proposal.ladder, "Other budgets"),
             Entry("reasons", proposal.reasons, "What would change this advice"),
+            Entry("ladder", proposal.ladder, "Other budgets"),
         ),
     ),
     Section(
         "evidence",
+        "Evidence",
         "Evidence",
         (
             Entry("roc", evidence.roc, "ROC curve"),
@@ -50,11 +54,12 @@ SECTIONS: tuple[Section, ...] = (
             Entry("operating", evidence.operating, "Sensitivity at a fixed specificity"),
         ),
     ),
-    Section("cost", "Cost breakdown", (Entry("bill", cost.bill, "Cost breakdown"),)),
-    Section("sites", "Sites", (Entry("sites", sites.forest, "Sites"),)),
+    Section("cost", "Cost breakdown", "Cost", (Entry("bill", cost.bill, "Cost breakdown"),)),
+    Section("sites", "Sites", "Sites", (Entry("sites", sites.forest, "Sites"),)),
     Section(
         "considered",
         "What was considered",
+        "Considered",
         (
             Entry("considered", considered.considered, "What was considered"),
             Entry("search", considered.search, "Search"),
@@ -63,16 +68,18 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "guards",
         "Guards and leakage audit",
+        "Guards",
         (Entry("guards", guards.guards, "Guards"), Entry("audit", guards.audit, "Leakage audit")),
     ),
     Section(
         "limits",
+        "Limits",
         "Limits",
         (
             Entry("limits", limits.limits, "What this study cannot show"),
             Entry("data", limits.data, "Patients and tests"),
         ),
     ),
-    Section("methods", "Methods", (Entry("methods", about.methods, "Methods text"),)),
-    Section("provenance", "Provenance", (Entry("provenance", about.provenance, "Provenance"),)),
+    Section("methods", "Methods", "Methods", (Entry("methods", about.methods, "Methods text"),)),
+    Section("provenance", "Provenance", "Provenance", (Entry("provenance", about.provenance, "Provenance"),)),
 )

@@ -47,14 +47,16 @@ def considered(inputs: Inputs) -> Card:
     data: dict[str, float] = {}
     if pairs:
         data["mean_optimism"] = sum(tuned - judged for tuned, judged, *_ in pairs) / len(pairs)
-        title += f"; the search was too hopeful by {formats.signed(data['mean_optimism'])} AUC on average"
+        hopeful = "too hopeful" if data["mean_optimism"] >= 0 else "too cautious"
+        title += f"; the search was {hopeful} by {formats.auc(abs(data['mean_optimism']))} AUC on average"
     return Card(
         "considered",
         title,
         how,
         table=Table("All protocols that were searched, cheapest first", columns, tuple(rows)),
         figure=_figure(pairs) if len(pairs) > 1 else None,
-        alt=f"Scatter of the AUC on unseen patients against the AUC in the search, {formats.plural(len(pairs), 'protocol')}. {title}.",
+        alt="Scatter of the AUC on unseen patients against the AUC in the search, "
+        f"{formats.plural(len(pairs), 'protocol')}. {title}.",
         data=data,
     )
 
@@ -80,20 +82,22 @@ def search(inputs: Inputs) -> Card:
         if formats.finite(point.get("hypervolume")) is not None
     ]
     title = "Nothing was left out: every protocol of the menu was scored" if complete else "The search sampled the menu"
-    columns = (Column("evaluated", "Protocols evaluated", "count"), Column("hypervolume", "Volume under the front", "auc"))
+    columns = (
+        Column("evaluated", "Protocols evaluated", "count"),
+        Column("hypervolume", "Volume under the front", "auc"),
+    )
     table = Table("Search history", columns, tuple(Row({"evaluated": n, "hypervolume": v}) for n, v in history))
     figure = None
     if len(history) > 1:
-        token = "blue"
         trace = go.Scatter(
             x=[n for n, _ in history],
             y=[v for _, v in history],
             mode="lines+markers",
-            line={"color": figures.COLOURS[token], "width": 2, "shape": "hv"},
-            marker={"color": figures.COLOURS[token], "size": 6},
+            line={"color": figures.COLOURS["blue"], "width": 2, "shape": "hv"},
+            marker={"color": figures.COLOURS["blue"], "size": 6},
             hovertemplate="%{x} protocols: %{y:.3f}<extra></extra>",
             showlegend=False,
-            meta=figures.coloured(line__color=token, marker__color=token),
+            meta=figures.coloured(line__color="blue", marker__color="blue"),
         )
         figure = figures.spec(
             [trace],
@@ -101,7 +105,8 @@ def search(inputs: Inputs) -> Card:
             xaxis={"title": {"text": "Protocols evaluated"}, "rangemode": "tozero"},
             yaxis={"title": {"text": "Volume under the front"}, "tickformat": ".2f"},
         )
-    alt = f"Line of the volume under the front over {formats.plural(len(history), 'batch', 'batches')} of the search. {title}."
+    batches = formats.plural(len(history), "batch", "batches")
+    alt = f"Line of the volume under the front over {batches} of the search. {title}."
     return Card("search", title, how, table=table if history else None, figure=figure, alt=alt, lists=(("", lines),))
 
 
@@ -112,8 +117,13 @@ def _figure(pairs: list[tuple[float, float, str, str]]) -> dict[str, object]:
     ends = [low - pad, high + pad]
     traces = [
         go.Scatter(
-            x=ends, y=ends, mode="lines", name="search and judgement agree", hoverinfo="skip",
-            line={"color": figures.COLOURS["faint"], "width": 1.5, "dash": "dot"}, meta=figures.coloured(line__color="faint"),
+            x=ends,
+            y=ends,
+            mode="lines",
+            name="search and judgement agree",
+            hoverinfo="skip",
+            line={"color": figures.COLOURS["faint"], "width": 1.5, "dash": "dot"},
+            meta=figures.coloured(line__color="faint"),
         )
     ]
     for role, name, token, symbol, size in (
@@ -129,8 +139,12 @@ def _figure(pairs: list[tuple[float, float, str, str]]) -> dict[str, object]:
                     y=[pair[1] for pair in mine],
                     mode="markers",
                     name=name,
-                    marker={"color": figures.COLOURS[token], "symbol": symbol, "size": size, "line": {"width": 2 if role == "reference" else 0,
-                            "color": figures.COLOURS[token]}},
+                    marker={
+                        "color": figures.COLOURS[token],
+                        "symbol": symbol,
+                        "size": size,
+                        "line": {"width": 2 if role == "reference" else 0, "color": figures.COLOURS[token]},
+                    },
                     customdata=[figures.plot_text(pair[2], 60) for pair in mine],
                     hovertemplate="%{customdata}<br>search %{x:.3f}, unseen %{y:.3f}<extra></extra>",
                     meta=figures.coloured(marker__color=token, marker__line__color=token),
@@ -139,7 +153,13 @@ def _figure(pairs: list[tuple[float, float, str, str]]) -> dict[str, object]:
     return figures.spec(
         traces,
         height=380,
-        xaxis={"title": {"text": "AUC in the search"}, "range": ends, "tickformat": ".2f", "showgrid": True, "nticks": 6},
+        xaxis={
+            "title": {"text": "AUC in the search"},
+            "range": ends,
+            "tickformat": ".2f",
+            "showgrid": True,
+            "nticks": 6,
+        },
         yaxis={"title": {"text": "AUC on unseen patients"}, "range": ends, "tickformat": ".2f", "nticks": 6},
-        margin={"t": 64},
+        margin={"t": 24},
     )

@@ -37,15 +37,24 @@ def bill(inputs: Inputs) -> Card:
     columns = [Column("label", "Line"), Column("kind", "Kind")]
     for name in inputs.axes:
         words = formats.AXIS_TITLES.get(name, name)
-        columns += [Column(f"today_{name}", f"{words}, today", f"axis:{name}"), Column(f"proposed_{name}", "proposed", f"axis:{name}")]
-    changed = [(_value(row, f"proposed_{axis}") - _value(row, f"today_{axis}"), str(row.cells["label"])) for row in rows]
+        columns += [
+            Column(f"today_{name}", f"{words}, today", f"axis:{name}"),
+            Column(f"proposed_{name}", "proposed", f"axis:{name}"),
+        ]
+    changed = [
+        (_value(row, f"proposed_{axis}") - _value(row, f"today_{axis}"), str(row.cells["label"])) for row in rows
+    ]
     was, now = inputs.cost_of(inputs.reference, axis), inputs.cost_of(inputs.shown, axis)
     if not inputs.changes or was is None or now is None:
         title = f"Today's protocol costs {inputs.price(was)}"
     elif now < was:
-        title = f"{inputs.price(was - now)} saved, most of it by: {min(changed)[1]} ({inputs.price(min(changed)[0])})"
+        title = (
+            f"{inputs.price(was - now)} saved, the largest part is {min(changed)[1]} ({inputs.price(-min(changed)[0])})"
+        )
     elif now > was:
-        title = f"{inputs.price(now - was)} more, most of it for: {max(changed)[1]} ({inputs.price(max(changed)[0])})"
+        title = (
+            f"{inputs.price(now - was)} more, the largest part is {max(changed)[1]} ({inputs.price(max(changed)[0])})"
+        )
     else:
         title = f"The price stays {inputs.price(now)}"
     shown = [row for row in rows if _value(row, f"today_{axis}") or _value(row, f"proposed_{axis}")]
@@ -75,15 +84,32 @@ def _figure(inputs: Inputs, rows: list[Row]) -> dict[str, object]:
         bars_x += [was, now, None]
         bars_y += [place, place, None]
     lines = go.Scatter(
-        x=bars_x, y=bars_y, mode="lines", hoverinfo="skip", showlegend=False, line={"color": figures.COLOURS["faint"], "width": 2},
+        x=bars_x,
+        y=bars_y,
+        mode="lines",
+        hoverinfo="skip",
+        showlegend=False,
+        line={"color": figures.COLOURS["faint"], "width": 2},
         meta=figures.coloured(line__color="faint"),
     )
 
     def dots(name: str, values: list[float], token: str, symbol: str, size: int) -> go.Scatter:
-        text = [f"{label}<br>{name}: {figures.plot_text(inputs.price(v))}" for label, v in zip(labels, values, strict=True)]
+        text = [
+            f"{label}<br>{name}: {figures.plot_text(inputs.price(v))}" for label, v in zip(labels, values, strict=True)
+        ]
         return go.Scatter(
-            x=values, y=places, mode="markers", name=name, customdata=text, hovertemplate="%{customdata}<extra></extra>",
-            marker={"color": figures.COLOURS[token], "symbol": symbol, "size": size, "line": {"width": 2, "color": figures.COLOURS[token]}},
+            x=values,
+            y=places,
+            mode="markers",
+            name=name,
+            customdata=text,
+            hovertemplate="%{customdata}<extra></extra>",
+            marker={
+                "color": figures.COLOURS[token],
+                "symbol": symbol,
+                "size": size,
+                "line": {"width": 2, "color": figures.COLOURS[token]},
+            },
             meta=figures.coloured(marker__color=token, marker__line__color=token),
         )
 
@@ -95,8 +121,13 @@ def _figure(inputs: Inputs, rows: list[Row]) -> dict[str, object]:
     return figures.spec(
         traces,
         height=110 + 34 * len(rows),
-        xaxis={"title": {"text": formats.AXIS_TITLES.get(axis, axis)}, "range": [-0.04 * top, 1.06 * top], "showgrid": True,
-               "tickprefix": figures.plot_text(prefix) if prefix else "", "nticks": 5},
+        xaxis={
+            "title": {"text": formats.AXIS_TITLES.get(axis, axis)},
+            "range": [-0.04 * top, 1.06 * top],
+            "showgrid": True,
+            "tickprefix": figures.plot_text(prefix) if prefix else "",
+            "nticks": 5,
+        },
         yaxis={"tickvals": places, "ticktext": labels, "range": [-0.6, len(rows) - 0.4], "showgrid": True},
         margin={"t": 40},
     )

@@ -51,7 +51,7 @@ def roc(inputs: Inputs) -> Card:
             height=400,
             xaxis={"title": {"text": "False alarms (1 − specificity)"}, "range": [-0.01, 1.01], "showgrid": True},
             yaxis={"title": {"text": "Sensitivity"}, "range": [-0.01, 1.02]},
-            margin={"t": 64},
+            margin={"t": 24},
         ),
         alt=f"ROC curves: {found}.",
     )
@@ -60,8 +60,8 @@ def roc(inputs: Inputs) -> Card:
 def calibration(inputs: Inputs) -> Card:
     """Return predicted against observed risk, with slope and intercept."""
     how = (
-        "On the diagonal, 30 of 100 patients told \u201c30 %\u201d have the disease. In the bad case points leave the diagonal: "
-        "below it risks are overstated, and a slope below 1 means predictions too extreme."
+        "On the diagonal, 30 of 100 patients told \u201c30 %\u201d have the disease. In the bad case points leave the "
+        "diagonal: below it risks are overstated, and a slope below 1 means predictions too extreme."
     )
     found = [(role, name, assessment(c).get("calibration") or {}) for role, name, c in inputs.pair]
     found = [entry for entry in found if entry[2].get("curve")]
@@ -71,14 +71,14 @@ def calibration(inputs: Inputs) -> Card:
     for role, name, entry in found:
         curve = [point for point in entry["curve"] if formats.finite(point.get("observed")) is not None]
         rows += [Row({"protocol": name, **point}, role) for point in curve]
-        low, high = ([_or(point.get(side), point["observed"]) for point in curve] for side in ("low", "high"))
+        lows, highs = ([_or(point.get(side), point["observed"]) for point in curve] for side in ("low", "high"))
         trace = _line(role, name, [p["predicted"] for p in curve], [p["observed"] for p in curve], markers=True)
         token = _LOOK[role]["token"]
         trace.error_y = {
             "type": "data",
             "symmetric": False,
-            "array": [top - p["observed"] for top, p in zip(high, curve, strict=True)],
-            "arrayminus": [p["observed"] - bottom for bottom, p in zip(low, curve, strict=True)],
+            "array": [top - p["observed"] for top, p in zip(highs, curve, strict=True)],
+            "arrayminus": [p["observed"] - bottom for bottom, p in zip(lows, curve, strict=True)],
             "color": figures.COLOURS[token],
             "thickness": 1.2,
             "width": 0,
@@ -98,7 +98,8 @@ def calibration(inputs: Inputs) -> Card:
         title = "Predicted risks agree with what was observed"
     lists = tuple(
         f"{name}: slope {formats.with_limits(entry.get('slope'), formats.number)}, intercept "
-        f"{formats.with_limits(entry.get('intercept'), formats.number)}, expected calibration error {formats.auc(entry.get('ece'))}"
+        f"{formats.with_limits(entry.get('intercept'), formats.number)}, expected calibration error "
+        f"{formats.auc(entry.get('ece'))}"
         for _, name, entry in found
     )
     columns = (
@@ -111,7 +112,7 @@ def calibration(inputs: Inputs) -> Card:
     )
     return Card(
         "calibration",
-        f"{title} (slope {formats.with_limits(slope, formats.number)})" if slope else title,
+        f"{title}: slope {formats.with_limits(slope, formats.number)}" if low is not None else title,
         how,
         status,
         Table("Calibration by groups of predicted risk", columns, tuple(rows)),
@@ -120,7 +121,7 @@ def calibration(inputs: Inputs) -> Card:
             height=400,
             xaxis={"title": {"text": "Predicted risk"}, "range": [-0.02, 1.02], "tickformat": ".0%", "showgrid": True},
             yaxis={"title": {"text": "Observed share"}, "range": [-0.02, 1.02], "tickformat": ".0%"},
-            margin={"t": 64},
+            margin={"t": 24},
         ),
         f"Calibration curve of predicted risk against observed share. {lists[0]}.",
         lists=(("", lists),),
@@ -151,7 +152,9 @@ def decision_curve(inputs: Inputs) -> Card:
     for threshold, all_treated in zip(thresholds, everybody, strict=True):
         cells = {role: values.get(threshold) for role, values in models.items()}
         rows.append(Row({"threshold": threshold, **cells, "treat_all": all_treated, "treat_none": 0.0}))
-    useful = [t for t, every in zip(thresholds, everybody, strict=True) if _over(first.get(t), max(_or(every, 0.0), 0.0))]
+    useful = [
+        t for t, every in zip(thresholds, everybody, strict=True) if _over(first.get(t), max(_or(every, 0.0), 0.0))
+    ]
     columns = (
         Column("threshold", "Threshold", "percent"),
         *(Column(role, name, "signed") for role, name, _ in found),
@@ -173,7 +176,7 @@ def decision_curve(inputs: Inputs) -> Card:
             height=380,
             xaxis={"title": {"text": "Risk above which one would act"}, "tickformat": ".0%"},
             yaxis={"title": {"text": "Net benefit"}, "tickformat": ".2f"},
-            margin={"t": 64},
+            margin={"t": 24},
         ),
         f"Decision curve over {formats.plural(len(thresholds), 'threshold')}. {title}.",
     )
@@ -191,7 +194,11 @@ def operating(inputs: Inputs) -> Card:
         if found:
             sensitivity = found.get("sensitivity") or {}
             cells = {"protocol": name, "auc": found.get("auc"), "bootstrap": found.get("auc_bootstrap")}
-            cells |= {"sensitivity": sensitivity.get("value"), "brier": found.get("brier"), "log_loss": found.get("log_loss")}
+            cells |= {
+                "sensitivity": sensitivity.get("value"),
+                "brier": found.get("brier"),
+                "log_loss": found.get("log_loss"),
+            }
             rows.append(Row(cells, role))
     if not rows:
         return not_applicable("operating", "Sensitivity at a fixed specificity", how, "these protocols were not judged")
@@ -208,7 +215,9 @@ def operating(inputs: Inputs) -> Card:
     value = formats.finite((sensitivity.get("value") or {}).get("value"))
     title = "Sensitivity could not be estimated"
     if value is not None:
-        today = formats.finite(((assessment(inputs.reference).get("sensitivity") or {}).get("value") or {}).get("value"))
+        today = formats.finite(
+            ((assessment(inputs.reference).get("sensitivity") or {}).get("value") or {}).get("value")
+        )
         rest = f", {100 * today:.0f} today" if today is not None and inputs.changes else ""
         title = f"At {specificity} specificity {100 * value:.0f} of 100 patients with the disease are found{rest}"
     return Card("operating", title, how, table=Table("Operating point and scores", columns, tuple(rows)))
@@ -221,13 +230,20 @@ def nested(inputs: Inputs) -> Card:
         "In the bad case this AUC is clearly below the one above, or the picks disagree."
     )
     found = inputs.data.get("nested")
+    if found and formats.finite((found.get("auc") or {}).get("value")) is None:
+        reason = str(found.get("text") or "the AUC of the procedure could not be estimated")
+        return not_applicable("nested", "Honest estimate of the whole procedure", how, reason)
     if not found:
         reason = "the choice was made once, beforehand, so there is nothing to repeat; or the split has one fold only"
         return not_applicable("nested", "Honest estimate of the whole procedure", how, reason)
     columns = (Column("reading", "Picked protocol"), Column("share", "Share of repeats", "percent"))
-    picks = sorted(found.get("picks") or (), key=lambda pick: (-(formats.finite(pick.get("share")) or 0.0), pick["key"]))
+    picks = sorted(
+        found.get("picks") or (), key=lambda pick: (-(formats.finite(pick.get("share")) or 0.0), pick["key"])
+    )
     chosen = inputs.decision.get("key")
-    rows = tuple(Row({"reading": p["reading"], "share": p["share"]}, "proposal" if p["key"] == chosen else "") for p in picks)
+    rows = tuple(
+        Row({"reading": p["reading"], "share": p["share"]}, "proposal" if p["key"] == chosen else "") for p in picks
+    )
     optimism = formats.auc(found.get("optimism"))
     lines = [
         f"AUC of the procedure {formats.with_limits(found.get('auc'))}",

@@ -34,7 +34,8 @@ def compute(inputs: Inputs) -> Card:
     axis = inputs.primary
     unit = formats.AXIS_TITLES.get(axis, axis)
     how = (
-        f"Each point is a protocol judged on unseen patients, with its {inputs.level} interval; up and left is better. "
+        f"Each point is a protocol judged on unseen patients, with its {inputs.level} interval; up and left is better, "
+        "ringed ones cannot be told apart from the proposal. "
         "In the bad case the proposal lies clearly below the square, which is today."
     )
     points = _info(inputs)
@@ -74,7 +75,9 @@ def compute(inputs: Inputs) -> Card:
     )
 
 
-def arrange(points: Sequence[Point], *, proposal: str | None, reference: str, selected: str | None) -> dict[str, list[str]]:
+def arrange(
+    points: Sequence[Point], *, proposal: str | None, reference: str, selected: str | None
+) -> dict[str, list[str]]:
     """Return the protocol keys of every trace; the page does the same for every position of the sliders."""
     roles: dict[str, list[str]] = {role: [] for role in TRACES}
     for point in points:
@@ -125,17 +128,38 @@ def _figure(inputs: Inputs, points: Sequence[Point], keys: dict[str, Any]) -> di
     roles = arrange(points, proposal=keys["proposal"], reference=keys["reference"], selected=None)
     by_key = {point.key: point for point in points}
     style: dict[str, dict[str, Any]] = {
-        "above": {"name": "above the budget", "symbol": "x-thin", "colour": "faint", "size": 7, "line": "faint"},
-        "within": {"name": "judged protocol", "symbol": "circle", "colour": "blue", "size": 8, "line": "card"},
-        "alike": {"name": "cannot be told apart from the proposal", "symbol": "circle-open", "colour": "sky", "size": 15, "line": "sky"},
-        "reference": {"name": "today", "symbol": "square-open", "colour": "ink", "size": 14, "line": "ink"},
-        "proposal": {"name": "proposal", "symbol": "diamond", "colour": "green", "size": 15, "line": "card"},
+        "above": {
+            "name": "above budget",
+            "symbol": "x-thin",
+            "colour": "faint",
+            "size": 7,
+            "line": "faint",
+            "bars": "faint",
+        },
+        "within": {"name": "judged", "symbol": "circle", "colour": "blue", "size": 8, "line": "card", "bars": "sky"},
+        "alike": {"name": "indistinguishable", "symbol": "circle-open", "colour": "sky", "size": 15, "line": "sky"},
+        "reference": {
+            "name": "today",
+            "symbol": "square-open",
+            "colour": "ink",
+            "size": 14,
+            "line": "ink",
+            "bars": "ink",
+        },
+        "proposal": {
+            "name": "proposal",
+            "symbol": "diamond",
+            "colour": "green",
+            "size": 15,
+            "line": "card",
+            "bars": "green",
+        },
         "selected": {"name": "selected", "symbol": "circle-open", "colour": "pink", "size": 24, "line": "pink"},
     }
     traces = []
     for role in TRACES:
         look, mine = style[role], [by_key[key] for key in roles[role]]
-        bars = role in ("above", "within", "reference", "proposal")
+        bars = "bars" in look
         colours = {"marker__color": look["colour"], "marker__line__color": look["line"]}
         traces.append(
             go.Scatter(
@@ -150,14 +174,17 @@ def _figure(inputs: Inputs, points: Sequence[Point], keys: dict[str, Any]) -> di
                     "symbol": look["symbol"],
                     "size": look["size"],
                     "color": figures.COLOURS[look["colour"]],
-                    "line": {"width": 2 if role not in ("within", "proposal") else 1, "color": figures.COLOURS[look["line"]]},
+                    "line": {
+                        "width": 2 if role not in ("within", "proposal") else 1,
+                        "color": figures.COLOURS[look["line"]],
+                    },
                 },
                 error_y={
                     "type": "data",
                     "symmetric": False,
                     "array": [point.high - point.auc for point in mine],
                     "arrayminus": [point.auc - point.low for point in mine],
-                    "color": figures.COLOURS[look["colour"]],
+                    "color": figures.COLOURS[look["bars"]],
                     "thickness": 1.5 if role in ("reference", "proposal") else 1,
                     "width": 0,
                 }
@@ -166,11 +193,25 @@ def _figure(inputs: Inputs, points: Sequence[Point], keys: dict[str, Any]) -> di
                 opacity=0.55 if role == "above" else 1.0,
                 meta={
                     "role": role,
-                    **figures.coloured(**colours, **({"error_y__color": look["colour"]} if bars else {})),
+                    **figures.coloured(**colours, **({"error_y__color": look["bars"]} if bars else {})),
                 },
                 showlegend=role != "selected",
             )
         )
+    stairs = [points[0]]
+    stairs += [point for index, point in enumerate(points) if index and point.auc > max(p.auc for p in points[:index])]
+    traces.insert(
+        0,
+        go.Scatter(
+            x=[point.x for point in stairs] + [points[-1].x],
+            y=[point.auc for point in stairs] + [stairs[-1].auc],
+            mode="lines",
+            name="best up to here",
+            hoverinfo="skip",
+            line={"color": figures.COLOURS["blue"], "width": 1.5, "shape": "hv"},
+            meta={"role": "stairs", **figures.coloured(line__color="blue")},
+        ),
+    )
     unit = formats.AXIS_TITLES.get(inputs.primary, inputs.primary)
     suffix = {"minutes": " min", "msv": " mSv", "contrast_ml": " mL"}.get(inputs.primary, "")
     prefix = f"{inputs.currency} " if inputs.primary == "money" and inputs.currency else ""
@@ -189,7 +230,7 @@ def _figure(inputs: Inputs, points: Sequence[Point], keys: dict[str, Any]) -> di
             "nticks": 6,
         },
         yaxis={"title": {"text": "AUC"}, "range": [low - pad, high + pad], "tickformat": ".2f"},
-        margin={"t": 64},
+        margin={"t": 24},
     )
 
 
@@ -198,7 +239,7 @@ def _title(inputs: Inputs, points: Sequence[Point]) -> str:
     if shown is None:
         return f"{formats.plural(len(points), 'protocol')} judged"
     dearer = [point.auc for point in points if point.x > shown.x]
-    cheaper = [point.auc for point in points if point.x < shown.x]
+    cheaper = [point for point in points if point.x < shown.x]
     price = inputs.price(shown.x)
     if dearer:
         gain = max(dearer) - shown.auc
@@ -206,7 +247,10 @@ def _title(inputs: Inputs, points: Sequence[Point]) -> str:
             return f"Beyond {price} no judged protocol has a higher AUC"
         return f"Beyond {price}, paying more buys at most {formats.auc(gain)} AUC"
     if cheaper:
-        return f"Below {price} the best judged protocol has {formats.signed(max(cheaper) - shown.auc)} AUC"
+        best = max(cheaper, key=lambda point: point.auc)
+        if best.auc - shown.auc > -0.0005:
+            return f"A judged protocol at {inputs.price(best.x)} has the same AUC or a higher one"
+        return f"Below {price} the best judged protocol loses {formats.auc(shown.auc - best.auc)} AUC"
     return f"One price, {price}: {formats.plural(len(points), 'protocol')} judged"
 
 
@@ -214,7 +258,10 @@ def _alt(inputs: Inputs, points: Sequence[Point]) -> str:
     unit = formats.AXIS_TITLES.get(inputs.primary, inputs.primary).lower()
     prices, values = [point.x for point in points], [point.auc for point in points]
     feasible = sum(point.feasible for point in points)
-    shown = {role: f"{inputs.price(inputs.cost_of(c, inputs.primary))}, AUC {formats.auc(auc_of(c).get('value'))}" for role, _, c in inputs.pair}
+    shown = {
+        role: f"{inputs.price(inputs.cost_of(c, inputs.primary))}, AUC {formats.auc(auc_of(c).get('value'))}"
+        for role, _, c in inputs.pair
+    }
     proposal = f"; proposal {shown['proposal']}" if "proposal" in shown else ""
     return (
         f"Scatter of AUC ({formats.auc(min(values))} to {formats.auc(max(values))}) against {unit} "
@@ -232,6 +279,8 @@ def _interaction(inputs: Inputs, keys: dict[str, Any]) -> dict[str, Any]:
         asked = formats.finite(limits.get(axis))
         if axis == inputs.primary:
             stops |= {formats.finite(rung["limit"]) for rung in inputs.data.get("ladder") or ()} - {None}
+        elif asked is not None:  # the ladder holds within this limit, so it can only be lowered
+            stops = {stop for stop in stops if stop is not None and stop <= asked}
         if len(stops) < 2:
             continue
         values = sorted({float(stop) for stop in stops if stop is not None} | ({asked} if asked is not None else set()))
@@ -247,7 +296,10 @@ def _interaction(inputs: Inputs, keys: dict[str, Any]) -> dict[str, Any]:
         )
     points = []
     for candidate in inputs.candidates:
-        facts = [[formats.AXIS_TITLES.get(axis, axis), inputs.price(inputs.cost_of(candidate, axis), axis)] for axis in inputs.axes]
+        facts = [
+            [formats.AXIS_TITLES.get(axis, axis), inputs.price(inputs.cost_of(candidate, axis), axis)]
+            for axis in inputs.axes
+        ]
         facts.append(["AUC", formats.with_limits(auc_of(candidate))])
         if candidate["key"] != keys["reference"]:
             facts.append(["Against today", formats.with_limits(versus(candidate).get("difference"), formats.signed)])
@@ -276,5 +328,6 @@ def _interaction(inputs: Inputs, keys: dict[str, Any]) -> dict[str, Any]:
         "below": lowest,
         "ladder": rungs,
         "sliders": sliders,
+        "limits": {axis: limits[axis] for axis in inputs.axes[1:] if formats.finite(limits.get(axis)) is not None},
         "points": points,
     }

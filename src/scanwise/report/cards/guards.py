@@ -15,7 +15,10 @@ SEVERITIES = ("fail", "warning", "info", "pass")
 
 def guards(inputs: Inputs) -> Card:
     """Return the guards."""
-    how = "Checks that may forbid a change. In the bad case one of them fails with a veto, and the advice is to change nothing."
+    how = (
+        "Checks that may forbid a change. In the bad case one of them fails with a veto, and the advice is to "
+        "change nothing."
+    )
     return _card("guards", "Guards", inputs.data.get("guards"), how)
 
 
@@ -34,14 +37,20 @@ def rank(severity: Any) -> int:
 
 
 def _card(card_id: str, name: str, checks: Iterable[Mapping[str, Any]] | None, how: str) -> Card:
-    found = sorted(checks or (), key=lambda check: (rank(check.get("severity")), not check.get("vetoes"), str(check.get("id"))))
+    found = sorted(
+        checks or (), key=lambda check: (rank(check.get("severity")), not check.get("vetoes"), str(check.get("id")))
+    )
     if not found:
         return not_applicable(card_id, name, how, "no checks were run")
     rows = []
     for check in found:
         severity = SEVERITIES[rank(check.get("severity"))]
         veto = severity == "fail" and bool(check.get("vetoes"))
-        cells = {"severity": severity, "title": check.get("title") or check.get("id"), "detail": check.get("detail") or ""}
+        cells = {
+            "severity": severity,
+            "title": check.get("title") or check.get("id"),
+            "detail": check.get("detail") or "",
+        }
         rows.append(Row({**cells, "vetoes": veto}, severity))
     counts = {severity: sum(row.role == severity for row in rows) for severity in SEVERITIES}
     vetoes = sum(bool(row.cells["vetoes"]) for row in rows)
@@ -52,6 +61,13 @@ def _card(card_id: str, name: str, checks: Iterable[Mapping[str, Any]] | None, h
     ]
     summary = ", ".join(part for part in parts if part)
     veto_text = f"; {formats.plural(vetoes, 'veto', 'vetoes')}" if vetoes else ""
-    columns = (Column("severity", "Result", "severity"), Column("title", "Check"), Column("detail", "What was found"), Column("vetoes", "Veto", "flag"))
+    columns = (
+        Column("severity", "Result", "severity"),
+        Column("title", "Check"),
+        Column("detail", "What was found"),
+        Column("vetoes", "Veto", "flag"),
+    )
     status: Any = "attention" if counts["fail"] or counts["warning"] else "ok"
-    return Card(card_id, f"{name}: {summary}{veto_text}", how, status, Table(f"{name}, worst first", columns, tuple(rows)))
+    return Card(
+        card_id, f"{name}: {summary}{veto_text}", how, status, Table(f"{name}, worst first", columns, tuple(rows))
+    )

@@ -16,18 +16,22 @@ def limits(inputs: Inputs) -> Card:
     study, found = inputs.study, assessment(inputs.shown)
     items = []
     if study.get("virtual"):
-        items.append("The cohort is virtual: computed from published numbers, no patient was examined. Confirm on patients.")
+        items.append(
+            "The cohort is virtual: computed from published numbers, no patient was examined. Confirm on patients."
+        )
     if study.get("retrospective"):
         items.append(str(study["retrospective"]))
     if found.get("n"):
         items.append(
-            f"{formats.plural(found['n'], 'patient')}, {formats.count(found.get('n_positive'))} with the disease, were judged; "
-            "effects on rare subgroups are not visible."
+            f"{formats.plural(found['n'], 'patient')}, {formats.count(found.get('n_positive'))} with the disease, were "
+            "judged; effects on rare subgroups are not visible."
         )
     if inputs.changes and versus(inputs.shown).get("verdict") != "better":
         low = formats.finite((versus(inputs.shown).get("difference") or {}).get("low"))
         if low is not None:
-            items.append(f"The data are compatible with an AUC that is {formats.signed(low)} against today's (lower limit).")
+            items.append(
+                f"The data are compatible with an AUC that is {formats.signed(low)} against today's (lower limit)."
+            )
     rare = [
         f"{inputs.titles[str(entry['modality'])]} ({formats.percent(entry.get('share_done'))})"
         for entry in study.get("missing") or ()
@@ -41,7 +45,8 @@ def limits(inputs: Inputs) -> Card:
     if not (inputs.data.get("search") or {}).get("complete", True):
         items.append("The search sampled the menu; a better protocol may have been missed.")
     items += [
-        "AUC is about telling patients apart, not about what happens to them afterwards; benefit and harm of treatment were not studied.",
+        "AUC is about telling patients apart, not about what happens to them afterwards; benefit and harm "
+        "of treatment were not studied.",
         "Prices are those of the menu; another fee schedule can change the order.",
     ]
     return Card("limits", f"{formats.plural(len(items), 'limit')} of this study", how, lists=(("", tuple(items)),))
@@ -54,11 +59,16 @@ def data(inputs: Inputs) -> Card:
     if not entries:
         return not_applicable("data", "Patients and tests", how, "nothing about missing tests was stored")
     rows = tuple(
-        Row({"title": inputs.titles[str(entry["modality"])], "share_done": entry.get("share_done")}) for entry in entries
+        Row({"title": inputs.titles[str(entry["modality"])], "share_done": entry.get("share_done")})
+        for entry in entries
     )
     shares = [formats.finite(entry.get("share_done")) for entry in entries]
     known = [share for share in shares if share is not None]
-    title = f"Every test was done in at least {formats.percent(min(known))} of the patients" if known else "Patients and tests"
+    title = (
+        f"Every test was done in at least {formats.percent(min(known))} of the patients"
+        if known
+        else "Patients and tests"
+    )
     columns = (Column("title", "Test"), Column("share_done", "Done in", "percent"))
     n, positive = inputs.study.get("n_patients"), inputs.study.get("n_positive")
     lines = [

@@ -20,13 +20,13 @@ def tiles(inputs: Inputs) -> Card:
             "what": formats.AXIS_TITLES.get(axis, axis),
             "value": inputs.price(now, axis),
             "bar": None if now is None or not today else min(1.0, now / today),
-            "detail": f"today {inputs.price(today, axis)}",
-            "change": None if change is None else _change(change),
+            "detail": f"today {inputs.price(today, axis)}" if inputs.chosen else "today; nothing fits the budget",
+            "change": None if change is None or not inputs.chosen else _change(change),
             "verdict": None,
         }
         rows.append(Row(cells, "better" if (change or 0) < 0 else "worse" if (change or 0) > 0 else "same"))
     found, comparison = auc_of(shown), versus(shown)
-    margin = f", margin {formats.auc(inputs.margin, 2)}" if inputs.margin is not None else ""
+    margin = f", margin {formats.margin(inputs.margin)}" if inputs.margin is not None else ""
     if inputs.changes:
         difference = formats.with_limits(comparison.get("difference"), formats.signed)
         detail = f"today {formats.auc(auc_of(reference).get('value'))}, difference {difference}{margin}"
@@ -56,7 +56,10 @@ def tiles(inputs: Inputs) -> Card:
     names = ("what", "value", "detail", "change", "verdict")
     columns = (*(Column(name, name) for name in names), Column("bar", "share", "percent"))
     title = "The proposal against today's protocol" if inputs.changes else "Today's protocol"
-    how = "Bars compare the proposal with today; in the bad case a bar is as long as today's and the diagnosis still worse."
+    how = (
+        "Bars compare the proposal with today; in the bad case a bar is as long as today's and the diagnosis still "
+        "worse."
+    )
     return Card("tiles", title, how, table=Table(title, columns, tuple(rows)))
 
 
@@ -76,8 +79,8 @@ def order(inputs: Inputs) -> Card:
             "modality": title,
             "today": "not done" if was is None else _detail(was, title),
             "proposed": now,
-            "cost_today": inputs.own_cost(inputs.reference, was, axis),
-            "cost_proposed": inputs.own_cost(inputs.shown, becomes, axis),
+            "cost_today": None if was is None else inputs.own_cost(inputs.reference, was, axis),
+            "cost_proposed": None if becomes is None else inputs.own_cost(inputs.shown, becomes, axis),
         }
         rows.append(Row(cells, role))
     fees: dict[str, list[float]] = {}
@@ -87,21 +90,26 @@ def order(inputs: Inputs) -> Card:
                 fees.setdefault(str(line["label"]), [0.0, 0.0])[index] = formats.finite(line["cost"].get(axis)) or 0.0
     for label, (was_cost, now_cost) in fees.items():
         if was_cost or now_cost:
-            words = ["paid once" if amount else "not needed" for amount in (was_cost, now_cost)]
             role = "fee" if bool(was_cost) == bool(now_cost) else "fee out" if was_cost else "fee new"
+            words = [
+                "paid" if amount else "saved" if role == "fee out" else "not paid" for amount in (was_cost, now_cost)
+            ]
             cells = {"modality": label, "today": words[0], "proposed": words[1]}
-            rows.append(Row({**cells, "cost_today": was_cost, "cost_proposed": now_cost}, role))
+            rows.append(Row({**cells, "cost_today": was_cost or None, "cost_proposed": now_cost or None}, role))
     total = {"modality": "In total", "today": "", "proposed": ""}
-    total_costs = {"cost_today": inputs.cost_of(inputs.reference, axis), "cost_proposed": inputs.cost_of(inputs.shown, axis)}
+    total_costs = {
+        "cost_today": inputs.cost_of(inputs.reference, axis),
+        "cost_proposed": inputs.cost_of(inputs.shown, axis),
+    }
     rows.append(Row({**total, **total_costs}, "total"))
     roles = [row.role for row in rows]
     unit = formats.AXIS_TITLES.get(axis, axis).lower()
-    columns = (
+    columns: tuple[Column, ...] = (
         Column("modality", "Test"),
         Column("today", "Today"),
         Column("proposed", "Proposed"),
-        Column("cost_today", f"{formats.AXIS_TITLES.get(axis, axis)}, today", f"axis:{axis}"),
-        Column("cost_proposed", "proposed", f"axis:{axis}"),
+        Column("cost_today", f"{formats.AXIS_SHORT.get(axis, axis)} today", f"axis:{axis}"),
+        Column("cost_proposed", f"{formats.AXIS_SHORT.get(axis, axis)} proposed", f"axis:{axis}"),
     )
     kept = roles.count("same") + roles.count("changed")
     parts = [
@@ -110,7 +118,12 @@ def order(inputs: Inputs) -> Card:
         f"add {roles.count('new')}" if "new" in roles else "",
         f"keep {kept} of {len(today)} tests",
     ]
-    title = ", ".join(part for part in parts if part) if inputs.changes else f"Order the same {len(today)} tests as today"
+    title = ", ".join(part for part in parts if part)
+    if inputs.chosen is None:
+        title = f"Nothing to order; today's {formats.plural(len(today), 'test')} for comparison"
+        columns = tuple(column for column in columns if "proposed" not in column.id)
+    elif not inputs.changes:
+        title = f"Order the same {formats.plural(len(today), 'test')} as today"
     how = (
         f"What stands on the request form, with the {unit} of each line; session fees are shared and paid once. "
         "In the bad case something you rely on for another question is struck out here."
@@ -137,16 +150,22 @@ def ladder(inputs: Inputs) -> Card:
             "difference": versus(candidate).get("difference"),
             "verdict": inputs.verdict(candidate) if candidate else None,
         }
+        if candidate and candidate["key"] == inputs.vetoed:
+            cells["reading"] += " (vetoed by a guard)"
         rows.append(Row(cells, "proposal" if rung["key"] and rung["key"] == inputs.decision.get("key") else ""))
-    unit = formats.AXIS_TITLES.get(inputs.primary, inputs.primary).lower()
     columns = (
-        Column("limit", f"Budget from ({unit})", f"axis:{inputs.primary}"),
+        Column("limit", "Budget from", f"axis:{inputs.primary}"),
         Column("reading", "Advice"),
         Column("auc", f"AUC ({inputs.level})", "auc_interval"),
         Column("difference", "Against today", "signed_interval"),
         Column("verdict", "Verdict", "verdict"),
     )
-    sound = [rung for rung in rungs if inputs.verdict(inputs.by_key.get(rung["key"] or "")) in ("better", "non-inferior", "reference")]
+    sound = [
+        rung
+        for rung in rungs
+        if inputs.verdict(inputs.by_key.get(rung["key"] or "")) in ("better", "non-inferior", "reference")
+        and (rung["key"] or "") != inputs.vetoed
+    ]
     if sound:
         title = f"From {inputs.price(sound[0]['limit'])} on the diagnosis is shown to hold"
     else:
@@ -156,7 +175,10 @@ def ladder(inputs: Inputs) -> Card:
 
 def reasons(inputs: Inputs) -> Card:
     """Return why this is the advice, and what would change it."""
-    how = "Computed by moving one assumption at a time. In the bad case a change smaller than what you do not know stands here."
+    how = (
+        "Computed by moving one assumption at a time. In the bad case a change smaller than what you do not know "
+        "stands here."
+    )
     why = tuple(str(reason) for reason in inputs.decision.get("reasons") or ())
     what = tuple(str(item) for item in inputs.data.get("sensitivity") or ())
     if not why and not what:
@@ -186,6 +208,8 @@ def rungs_of(inputs: Inputs) -> list[dict[str, Any]]:
                 "better": "better than today's protocol",
             }.get(verdict, verdict)
             text = f"{where}: {candidate['reading']}. AUC {formats.with_limits(auc_of(candidate))}, {words}."
+            if candidate["key"] == inputs.vetoed:
+                text += " A guard forbids this change."
         rungs.append({"limit": entry["limit"], "key": entry.get("key"), "status": entry.get("status"), "text": text})
     return rungs
 
@@ -196,4 +220,4 @@ def _change(share: float) -> str:
 
 
 def _detail(part: str, title: str) -> str:
-    return "in full" if part == title else part.removeprefix(title).strip().strip("()") or part
+    return "done" if part == title else part.removeprefix(title).strip().strip("()") or part

@@ -29,15 +29,29 @@ def forest(inputs: Inputs) -> Card:
         "An interval that crosses the margin is undecided, one that lies left of it is the bad case."
     )
     if not inputs.changes:
-        how = f"AUC of today's protocol in every site, with its {inputs.level} interval. In the bad case sites differ by more than chance."
+        how = (
+            f"AUC of today's protocol in every site, with its {inputs.level} interval. "
+            "In the bad case sites differ by more than chance."
+        )
     found = assessment(inputs.shown)
     sites = [
-        SiteRow(str(s["site"]), s.get("n"), s.get("n_positive"), s.get("auc"), s.get("difference"), str(s.get("reason") or ""))
+        SiteRow(
+            str(s["site"]),
+            s.get("n"),
+            s.get("n_positive"),
+            s.get("auc"),
+            s.get("difference"),
+            str(s.get("reason") or ""),
+        )
         for s in found.get("sites") or ()
     ]
     if not sites:
-        return not_applicable("sites", "Sites", how, "the patients come from one place, or no site was judged on its own")
-    everyone = SiteRow("All", found.get("n"), found.get("n_positive"), auc_of(inputs.shown), versus(inputs.shown).get("difference"), "")
+        return not_applicable(
+            "sites", "Sites", how, "the patients come from one place, or no site was judged on its own"
+        )
+    everyone = SiteRow(
+        "All", found.get("n"), found.get("n_positive"), auc_of(inputs.shown), versus(inputs.shown).get("difference"), ""
+    )
     rows = [everyone, *sites]
     field = "difference" if inputs.changes else "auc"
     judged = [site for site in sites if formats.finite((getattr(site, field) or {}).get("value")) is not None]
@@ -53,8 +67,17 @@ def forest(inputs: Inputs) -> Card:
         "Per site",
         columns,
         tuple(
-            Row({"site": r.name, "n": r.n, "n_positive": r.n_positive, "auc": r.auc or None, "difference": r.difference, "reason": r.reason},
-                "total" if index == 0 else "")
+            Row(
+                {
+                    "site": r.name,
+                    "n": r.n,
+                    "n_positive": r.n_positive,
+                    "auc": r.auc or None,
+                    "difference": r.difference,
+                    "reason": r.reason,
+                },
+                "total" if index == 0 else "",
+            )
             for index, r in enumerate(rows)
         ),
     )
@@ -62,7 +85,12 @@ def forest(inputs: Inputs) -> Card:
     if not judged:
         return Card("sites", title, how, "attention", table)
     return Card(
-        "sites", title, how, "attention" if bad else "ok", table, _figure(inputs, [everyone, *judged], field),
+        "sites",
+        title,
+        how,
+        "attention" if bad else "ok",
+        table,
+        _figure(inputs, [everyone, *judged], field),
         f"Forest plot of {'the difference in AUC to today' if inputs.changes else 'AUC'} in "
         f"{formats.plural(len(judged), 'site')}. {title}.",
     )
@@ -87,7 +115,7 @@ def _finding(inputs: Inputs, sites: list[SiteRow], judged: list[SiteRow]) -> tup
         names = ", ".join(figures.shorten(name, 30) for name in lost)
         title += f"; worse by more than the margin in {names}"
     elif len(holds) < len(judged):
-        title += "; the others are too small to tell" if len(judged) - len(holds) > 1 else "; the other is too small to tell"
+        title += "; undecided in " + ", ".join(figures.shorten(name, 30) for name in lows if name not in holds)
     return title, bool(lost)
 
 
@@ -95,7 +123,8 @@ def _figure(inputs: Inputs, rows: list[SiteRow], field: str) -> dict[str, Any]:
     shown = [row for row in rows if formats.finite((getattr(row, field) or {}).get("value")) is not None][::-1]
     write = formats.signed if field == "difference" else formats.auc
     labels = [
-        f"<b>{figures.plot_text(row.name, 22)}</b><br>{formats.count(row.n)} patients, {write(getattr(row, field)['value'])}"
+        f"<b>{figures.plot_text(row.name, 22)}</b><br>{formats.count(row.n)} patients, "
+        f"{write(getattr(row, field)['value'])}"
         for row in shown
     ]
     margin = inputs.margin if field == "difference" else None
@@ -125,7 +154,9 @@ def _figure(inputs: Inputs, rows: list[SiteRow], field: str) -> dict[str, Any]:
                     "thickness": 4 if everyone else 2.5,
                     "width": 0,
                 },
-                customdata=[f"{labels[index]}<br>{formats.limits(getattr(shown[index], field), write)}" for index in places],
+                customdata=[
+                    f"{labels[index]}<br>{formats.limits(getattr(shown[index], field), write)}" for index in places
+                ],
                 hovertemplate="%{customdata}<extra></extra>",
                 meta=figures.coloured(marker__color=token, error_x__color=token),
             )
@@ -136,15 +167,25 @@ def _figure(inputs: Inputs, rows: list[SiteRow], field: str) -> dict[str, Any]:
         notes.append(figures.note("today", "ink", x=0.0, y=1.0, yref="paper", yanchor="bottom", xanchor="left"))
         if margin is not None:
             shapes.append(figures.vertical(-margin, "red", width=2))
-            text = f"margin {formats.MINUS}{formats.auc(margin)}"
+            text = f"margin {formats.MINUS}{formats.margin(margin)}"
             notes.append(figures.note(text, "red", x=-margin, y=1.0, yref="paper", yanchor="bottom", xanchor="right"))
     return figures.spec(
         traces,
         height=110 + 52 * len(shown),
         shapes=shapes,
         annotations=notes,
-        xaxis={"title": {"text": "Difference in AUC to today" if field == "difference" else "AUC"}, "showgrid": True, "nticks": 6,
-               "tickformat": "+.2f" if field == "difference" else ".2f"},
-        yaxis={"tickvals": list(range(len(shown))), "ticktext": labels, "range": [-0.6, len(shown) - 0.4], "showgrid": False},
+        xaxis={
+            "title": {"text": "Difference in AUC to today" if field == "difference" else "AUC"},
+            "showgrid": True,
+            "nticks": 5,
+            "tickangle": 0,
+            "tickformat": "+.2f" if field == "difference" else ".2f",
+        },
+        yaxis={
+            "tickvals": list(range(len(shown))),
+            "ticktext": labels,
+            "range": [-0.6, len(shown) - 0.4],
+            "showgrid": False,
+        },
         margin={"t": 32},
     )

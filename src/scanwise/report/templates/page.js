@@ -1,7 +1,7 @@
 (() => {
   "use strict";
   const data = JSON.parse(document.getElementById("scanwise-data").textContent);
-  const config = { displayModeBar: false, responsive: true, displaylogo: false };
+  let paper = 0; // width of a figure on paper [px]; 0 = on screen, as wide as its card
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
   const put = (target, path, value) => {
     const steps = path.split(".");
@@ -29,15 +29,17 @@
   }
 
   const specs = structuredClone(data.figures);
-  function draw(id, width) {
+  function draw(id) {
     const box = document.getElementById("plot-" + id);
     if (!box) return null;
     box.classList.add("js-plotly-plot");
     const spec = painted(specs[id]);
-    if (width) Object.assign(spec.layout, { width, autosize: false });
+    if (!paper && box.clientWidth < 480 && spec.data.filter((one) => one.showlegend !== false).length > 2) spec.layout.height += 60; // the legend stacks
+    if (paper) Object.assign(spec.layout, { width: paper, autosize: false });
+    const config = { displayModeBar: false, displaylogo: false, responsive: !paper };
     return Plotly.react(box, spec.data, spec.layout, config);
   }
-  const drawAll = (width) => Promise.all(Object.keys(specs).sort().map((id) => draw(id, width)));
+  const drawAll = () => Promise.all(Object.keys(specs).sort().map(draw));
 
   // ---- the front: protocols are found by key, never by position ------------------------------------------------
   const front = data.front;
@@ -77,7 +79,8 @@
   function arrange() { // the same sorting as `arrange` in front.py
     const advice = answer();
     const placed = original();
-    const within = (point) => front.sliders.every((one) => point.cost[one.axis] <= one.stops[state.positions[one.axis]] + 1e-9);
+    const within = (point) => Object.entries(front.limits).every(([axis, limit]) => point.cost[axis] <= limit + 1e-9)
+      && front.sliders.every((one) => point.cost[one.axis] <= one.stops[state.positions[one.axis]] + 1e-9);
     const greyed = new Set(data.figures.front.data.filter((t) => t.meta.role === "above").flatMap((t) => t.customdata.map((c) => c[0])));
     const roles = { above: [], within: [], alike: [], reference: [], proposal: [], selected: [] };
     for (const point of front.points) {
@@ -89,7 +92,7 @@
       if (point.alike && feasible && advice.key === front.proposal) roles.alike.push(point.key);
       if (point.key === state.selected) roles.selected.push(point.key);
     }
-    for (const trace of specs.front.data) {
+    for (const trace of specs.front.data.filter((one) => one.meta.role in roles)) {
       const mine = roles[trace.meta.role].map((key) => placed.get(key));
       trace.x = mine.map((one) => one.x);
       trace.y = mine.map((one) => one.y);
@@ -167,8 +170,8 @@
       document.getElementById("pick").addEventListener("change", (event) => select(event.target.value));
     }
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll());
-    window.addEventListener("beforeprint", () => drawAll(640));
-    window.addEventListener("afterprint", () => drawAll());
+    window.addEventListener("beforeprint", () => { paper = 640; drawAll(); });
+    window.addEventListener("afterprint", () => { paper = 0; drawAll(); });
     const copy = document.getElementById("copy-methods");
     if (copy && navigator.clipboard) {
       copy.hidden = false;
