@@ -70,7 +70,8 @@ class AmortisedModel:
             "one network per fold that accepts any protocol (evidence of the modalities is summed; "
             f"{self.n_evidence} values each, {self.n_hidden} hidden units), trained for {self.steps} steps on "
             f"{self.protocols_per_step} protocols each, as an ensemble that leaves each inner fold out "
-            f"{self.members} time{'s' if self.members > 1 else ''}, with temperatures per protocol from the patients left out"
+            f"{self.members} time{'s' if self.members > 1 else ''}, with a temperature per protocol fitted on the "
+            "patients left out"
         )
 
     def fit(

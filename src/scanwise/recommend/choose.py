@@ -20,8 +20,8 @@ class Rule:
     """How a protocol is chosen and judged; fixed beforehand.
 
     Among the protocols within the budget, take the cheapest on the primary cost axis that the searching patients show
-    to be non-inferior to the reference; where none is, the cheapest within one standard error of the highest AUC (Breiman
-    et al. 1984).
+    to be non-inferior to the reference; where none is, the cheapest within one standard error of the highest AUC
+    (Breiman et al. 1984).
 
     Raises
     ------

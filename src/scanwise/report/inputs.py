@@ -167,9 +167,12 @@ class Inputs:
             parts[name] = matching[0] if matching else f"{title} ({text})"
         return parts
 
-    def own_cost(self, candidate: Mapping[str, Any], label: str | None, axis: str) -> float:
-        """Return what one line of a candidate's bill costs along an axis; 0 where there is no such line."""
-        lines = [line for line in candidate.get("bill") or () if line["label"] == label]
+    def own_cost(self, candidate: Mapping[str, Any], label: str, kind: str, axis: str) -> float:
+        """Return what one line of a candidate's bill costs along an axis; 0 where there is no such line.
+
+        A test and the fee of its session may share a label, so the kind (``"shots"`` or ``"setup"``) belongs to it.
+        """
+        lines = [line for line in candidate.get("bill") or () if (line["label"], line["kind"]) == (label, kind)]
         return sum(formats.finite(line["cost"].get(axis)) or 0.0 for line in lines)
 
 

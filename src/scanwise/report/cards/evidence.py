@@ -20,7 +20,7 @@ _LOOK: dict[str, dict[str, Any]] = {
 def roc(inputs: Inputs) -> Card:
     """Return the ROC curves of the proposal and of today's protocol."""
     how = (
-        "Share of the diseased who are found against share of the healthy who are alarmed; up and left is better. "
+        "Share of the positive patients who are found against share of the negative ones who are alarmed; up and left is better. "
         "In the bad case the solid line runs well below the dashed one."
     )
     curves = [(role, name, c, _pairs(assessment(c).get("roc"))) for role, name, c in inputs.pair]
@@ -60,7 +60,7 @@ def roc(inputs: Inputs) -> Card:
 def calibration(inputs: Inputs) -> Card:
     """Return predicted against observed risk, with slope and intercept."""
     how = (
-        "On the diagonal, 30 of 100 patients told \u201c30 %\u201d have the disease. In the bad case points leave the "
+        "On the diagonal, 30 of 100 patients told \u201c30 %\u201d are positive. In the bad case points leave the "
         "diagonal: below it risks are overstated, and a slope below 1 means predictions too extreme."
     )
     found = [(role, name, assessment(c).get("calibration") or {}) for role, name, c in inputs.pair]
@@ -131,7 +131,7 @@ def calibration(inputs: Inputs) -> Card:
 def decision_curve(inputs: Inputs) -> Card:
     """Return the net benefit at the thresholds agreed beforehand."""
     how = (
-        "Net benefit counts the diseased found, minus false alarms weighted by the threshold at which one would act. "
+        "Net benefit counts the positive patients found, minus false alarms weighted by the threshold at which one would act. "
         "In the bad case the solid line falls below acting on everybody or on nobody."
     )
     found = [(role, name, assessment(c).get("net_benefit") or []) for role, name, c in inputs.pair]
@@ -185,7 +185,7 @@ def decision_curve(inputs: Inputs) -> Card:
 def operating(inputs: Inputs) -> Card:
     """Return sensitivity at the agreed specificity, and the probability scores, as a table."""
     how = (
-        "What a reader would notice: of 100 patients with the disease, how many are found when false alarms are held "
+        "What a reader would notice: of 100 positive patients, how many are found when false alarms are held "
         "fixed. In the bad case the proposal finds clearly fewer."
     )
     rows = []
@@ -219,7 +219,7 @@ def operating(inputs: Inputs) -> Card:
             ((assessment(inputs.reference).get("sensitivity") or {}).get("value") or {}).get("value")
         )
         rest = f", {100 * today:.0f} today" if today is not None and inputs.changes else ""
-        title = f"At {specificity} specificity {100 * value:.0f} of 100 patients with the disease are found{rest}"
+        title = f"At {specificity} specificity {100 * value:.0f} of 100 positive patients are found{rest}"
     return Card("operating", title, how, table=Table("Operating point and scores", columns, tuple(rows)))
 
 

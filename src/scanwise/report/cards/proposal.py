@@ -48,7 +48,7 @@ def tiles(inputs: Inputs) -> Card:
         "what": "Patients judged",
         "value": formats.count(n),
         "bar": positive / n if n else None,
-        "detail": f"{formats.count(positive)} with the disease; {kinds.get(kind, 'none of them seen by the search')}",
+        "detail": f"{formats.count(positive)} positive; {kinds.get(kind, 'none of them seen by the search')}",
         "change": None,
         "verdict": None,
     }
@@ -79,8 +79,8 @@ def order(inputs: Inputs) -> Card:
             "modality": title,
             "today": "not done" if was is None else _detail(was, title),
             "proposed": now,
-            "cost_today": None if was is None else inputs.own_cost(inputs.reference, was, axis),
-            "cost_proposed": None if becomes is None else inputs.own_cost(inputs.shown, becomes, axis),
+            "cost_today": None if was is None else inputs.own_cost(inputs.reference, was, "shots", axis),
+            "cost_proposed": None if becomes is None else inputs.own_cost(inputs.shown, becomes, "shots", axis),
         }
         rows.append(Row(cells, role))
     fees: dict[str, list[float]] = {}
@@ -170,6 +170,8 @@ def ladder(inputs: Inputs) -> Card:
         title = f"From {inputs.price(sound[0]['limit'])} on the diagnosis is shown to hold"
     else:
         title = "At no budget is the diagnosis shown to hold"
+    if inputs.vetoed:
+        title += "; a guard forbids what the rule picked"
     return Card("ladder", title, how, "ok" if sound else "attention", Table("Advice per budget", columns, tuple(rows)))
 
 
