@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import math
 import os
-import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,22 +27,23 @@ def write_bytes(path: Path, content: bytes) -> None:
     ScanwiseError
         Where the file cannot be written (disk full, no permission); what stood there before is untouched.
     """
-    temporary: str | None = None
+    # not tempfile: its files are for the owner only, and a run folder is read by colleagues
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise ScanwiseError(
             f"{path.name!r} could not be written to {str(path.parent)!r}: {error.strerror or error}",
             "free space, or choose another folder with out=..., then start the same command again: it goes on",
         ) from error
+    finally:  # gone already where all went well; an interrupt must not leave it behind either
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -76,7 +78,7 @@ def read_json(path: Path) -> Any:
 def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
     """Write numpy arrays as one compressed ``.npz``, atomically; object arrays are refused."""
     for name, array in arrays.items():
-        if array.dtype == object:
+        if array.dtype.hasobject:
             raise ScanwiseError(f"array {name!r} holds Python objects", "only numbers and text are stored, no pickle")
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ import hydra
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException, OverrideParseException
@@ -70,7 +71,8 @@ def _hydra_main(config: DictConfig) -> None:
 
     try:
         with ConsoleProgress() as progress:
-            run = open_run(config, command="scanwise " + " ".join(sys.argv[1:]), progress=progress)
+            typed = [override.lstrip("+~").partition("=")[0] for override in HydraConfig.get().overrides.task]
+            run = open_run(config, typed=typed, command="scanwise " + " ".join(sys.argv[1:]), progress=progress)
             run.run(config.stage)
         progress.farewell(run)
     except ScanwiseError as error:
@@ -187,7 +189,7 @@ def _overrides(arguments: Sequence[str]) -> list[str]:
 
 
 def _config_dir(arguments: Sequence[str]) -> Path | None:
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
         for flag in ("--config-dir", "-cd"):
             if argument == flag:
                 return Path(following)

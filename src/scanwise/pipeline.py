@@ -132,7 +132,14 @@ class Run:
                 continue
             self._require_earlier(name)
             began = time.monotonic()
-            getattr(self, f"_{name}")()
+            try:
+                getattr(self, f"_{name}")()
+            except OSError as error:
+                raise ScanwiseError(
+                    f"stage {name!r} could not read or write in {self.directory.as_posix()!r}: "
+                    f"{error.strerror or error}",
+                    "free space, or choose another folder with out=..., then start the same command again: it goes on",
+                ) from error
             self._close(name, time.monotonic() - began)
         return self
 
@@ -477,10 +484,7 @@ class Run:
             )
         differing = _differences(self.manifest["identity"], identity)
         if differing:
-            raise ScanwiseError(
-                f"this run was started with other settings: {'; '.join(differing[:5])}",
-                "only budget, evidence, primary and trainer may change within a run; leave from_run out for a new one",
-            )
+            raise _other_settings(differing)
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         if name not in self._loaded:
@@ -488,12 +492,26 @@ class Run:
         return self._loaded[name]
 
 
-def open_run(config: DictConfig, *, command: str = "", progress: Progress | None = None) -> Run:
+def open_run(
+    config: DictConfig, *, typed: Sequence[str] = (), command: str = "", progress: Progress | None = None
+) -> Run:
     """Return the run that a configuration stands for: a folder named after what identifies it.
 
     The same configuration always finds the same folder, so a killed run goes on, and another budget finds its answers
     there. With ``from_run`` the folder is given, and the configuration of the run itself is used, except for what may
     change within a run.
+
+    Parameters
+    ----------
+    config : the composed configuration.
+    typed : names of the settings that the user gave; with ``from_run`` they must agree with the run.
+    command : what the user typed, for the manifest.
+    progress : told how far the work is.
+
+    Raises
+    ------
+    ScanwiseError
+        If a setting has no value, there is no run where ``from_run`` points, or it was started with other settings.
     """
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
@@ -502,6 +520,7 @@ def open_run(config: DictConfig, *, command: str = "", progress: Progress | None
     if plain["from_run"] is not None:
         directory = Path(plain["from_run"])
         stored = _stored_config(directory)
+        _check_typed(typed, plain, stored)
         kept = {key: value for key, value in stored.items() if key not in FREE_OF_RUN}
         changed = {key: plain[key] for key in FREE_OF_RUN}
         return Run({**kept, **changed}, directory, command=command, progress=progress)
@@ -532,7 +551,8 @@ def run(*overrides: str, config_dir: str | os.PathLike[str] | None = None, progr
     progress : told how far the work is.
     """
     config = compose(overrides, config_dir)
-    opened = open_run(config, command=f"scanwise.run{overrides!r}", progress=progress)
+    typed = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    opened = open_run(config, typed=typed, command=f"scanwise.run{overrides!r}", progress=progress)
     return opened.run(config.stage)
 
 
@@ -640,6 +660,35 @@ def _stored_config(directory: Path) -> dict[str, Any]:
         )
     plain: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path), resolve=True)  # type: ignore[assignment]
     return plain
+
+
+def _check_typed(typed: Sequence[str], asked: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
+    """Refuse settings that contradict the run they are given with."""
+    differing: list[str] = []
+    for name in typed:
+        top = name.partition(".")[0].partition("@")[0]
+        if top == "experiment":
+            differing += _differences(run_identity(stored), run_identity(asked))
+        elif top not in FREE_OF_RUN and top != "hydra":
+            old, new = (_selected(side, name) for side in (stored, asked))
+            differing += _differences(old, new, name)
+    if differing:
+        raise _other_settings(differing)
+
+
+def _selected(config: Mapping[str, Any], name: str) -> Any:
+    node: Any = config
+    for part in name.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
+def _other_settings(differing: Sequence[str]) -> ScanwiseError:
+    more = f" and {len(differing) - 5} more" if len(differing) > 5 else ""
+    return ScanwiseError(
+        f"this run was started with other settings: {'; '.join(differing[:5])}{more}",
+        f"only {', '.join(FREE_OF_RUN)} may change within a run; leave from_run out to start a new one",
+    )
 
 
 def _differences(old: Any, new: Any, at: str = "") -> list[str]:

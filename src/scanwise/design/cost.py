@@ -36,7 +36,7 @@ class Cost:
     def __post_init__(self) -> None:
         for axis in COST_AXES:
             value = getattr(self, axis)
-            if not (isinstance(value, int | float | np.floating | np.integer) and math.isfinite(value) and value >= 0):
+            if not _is_amount(value):
                 raise ScanwiseError(
                     f"a cost must be a finite number >= 0, but got {axis}={value!r}",
                     "give a number, or leave it out where it is nothing",
@@ -89,6 +89,12 @@ class Cost:
         return ", ".join(parts) or "nothing"
 
 
+def _is_amount(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.floating | np.integer):
+        return False
+    return 0 <= float(value) < math.inf
+
+
 COST_AXES: tuple[str, ...] = tuple(field.name for field in fields(Cost))
 """The axes of a cost, in the order of every cost array."""
 
@@ -114,7 +120,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         for axis, limit in self.limits.items():
-            if not (isinstance(limit, int | float) and math.isfinite(limit) and limit >= 0):
+            if not _is_amount(limit):
                 raise ScanwiseError(
                     f"a budget must be a finite number >= 0, but got budget.{axis}={limit!r}",
                     f"leave budget.{axis} out (null) for no limit",

@@ -69,7 +69,7 @@ class Fold:
     Raises
     ------
     ScanwiseError
-        If a judging patient could be learned from or looked at by the search.
+        If a patient is named twice, or a judging patient could be learned from or looked at by the search.
     """
 
     repeat: int
@@ -82,6 +82,10 @@ class Fold:
     def __post_init__(self) -> None:
         if self.learn.shape != self.inner.shape:
             raise ScanwiseError(f"one inner fold per learning patient: {self.learn.shape=} but {self.inner.shape=}")
+        for part in ("learn", "tune", "test"):
+            patients = getattr(self, part)
+            if len(np.unique(patients)) != len(patients):
+                raise ScanwiseError(f"a patient is in `{part}` twice", "split by patient")
         shared = np.intersect1d(self.test, np.union1d(self.learn, self.tune))
         if shared.size:
             raise ScanwiseError(
@@ -95,3 +99,6 @@ class Fold:
     def name(self) -> str:
         """Short name for files and progress: ``"r0f3"``."""
         return f"r{self.repeat}f{self.index}"
+
+    def __repr__(self) -> str:
+        return f"Fold({self.name}: learn {len(self.learn)}, tune {len(self.tune)}, test {len(self.test)})"

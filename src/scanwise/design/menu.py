@@ -60,7 +60,11 @@ class Menu:
             self.modalities[modality.name] = modality
         if not self.modalities:
             raise ScanwiseError("a menu needs at least one modality")
-        self.setups: dict[str, Setup] = {setup.name: setup for setup in setups}
+        self.setups: dict[str, Setup] = {}
+        for setup in setups:
+            if setup.name in self.setups:
+                raise ScanwiseError(f"two set-ups of the menu are called {setup.name!r}", "names must be unique")
+            self.setups[setup.name] = setup
         self.currency = currency
         self.source = source
 

@@ -31,6 +31,9 @@ class Measurement:
     counts: NDArray[np.int64]
     geometry: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"Measurement(data {self.data.shape}, counts {self.counts.shape})"
+
 
 class Modality(ABC):
     """One technique or contrast: a table of shots, how shots become measurements, which sampling makes sense.
@@ -104,7 +107,8 @@ def register_modality(kind: str) -> Callable[[type[Modality]], type[Modality]]:
 
     def keep(cls: type[Modality]) -> type[Modality]:
         key = kind.strip().lower()
-        if key in _MODALITIES and _MODALITIES[key].__qualname__ != cls.__qualname__:
+        known = _MODALITIES.get(key, cls)  # the same class again: its file was reloaded
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ScanwiseError(f"there is already a kind of modality called {key!r}")
         _MODALITIES[key] = cls
         return cls

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from scanwise.errors import ScanwiseError
 
-_ITEM = re.compile(r"^(?P<name>[a-z][a-z0-9_]*)=(?P<runs>\d+(x\d+)?(,\d+(x\d+)?)*)$")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_ITEM = re.compile(rf"(?P<name>{_NAME.pattern})=(?P<runs>\d+(x\d+)?(,\d+(x\d+)?)*)")
 
 
 class Protocol:
@@ -27,7 +28,7 @@ class Protocol:
     Raises
     ------
     ScanwiseError
-        If a count is negative or not a whole number.
+        If a count is negative or not a whole number, or a name does not fit into a key.
     """
 
     __slots__ = ("_counts", "key")
@@ -35,9 +36,15 @@ class Protocol:
     def __init__(self, counts: Mapping[str, Iterable[int]] | None = None) -> None:
         kept: list[tuple[str, tuple[int, ...]]] = []
         for name in sorted(counts or {}):
+            if not _NAME.fullmatch(name):
+                raise ScanwiseError(
+                    f"the name of a modality is a lower-case letter, then such letters, digits and _, but got {name!r}",
+                    "give it a short name, and the full one as its title",
+                )
             values = tuple((counts or {})[name])
             for value in values:
-                if isinstance(value, bool | np.bool_) or not float(value).is_integer() or value < 0:
+                number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+                if not number or not float(value).is_integer() or value < 0:
                     raise ScanwiseError(
                         f"the counts of a protocol must be whole numbers >= 0, but {name!r} has {value!r}",
                         "a shot is taken 0, 1, 2 ... times",
@@ -53,7 +60,7 @@ class Protocol:
         """Read a canonical key back; ``from_key(p.key) == p``."""
         counts: dict[str, tuple[int, ...]] = {}
         for item in [] if key == "nothing" else key.split():
-            match = _ITEM.match(item)
+            match = _ITEM.fullmatch(item)
             if match is None or match["name"] in counts:
                 raise ScanwiseError(
                     f"a protocol key reads like 'exercise=1x3 fluoroscopy=1', but got {key!r}", f"look at {item!r}"

@@ -38,6 +38,8 @@ class Parameter:
             raise ScanwiseError(
                 f"`low <= high` must hold for parameter {self.name!r}, but got {self.low=} {self.high=}"
             )
+        if self.log and not self.low > 0:
+            raise ScanwiseError(f"parameter {self.name!r} is on a log scale and needs `low > 0`, but got {self.low=}")
 
     def check(self, value: Value) -> None:
         """Raise a `ScanwiseError` that names the parameter where `value` is outside its range."""
@@ -108,9 +110,10 @@ def schemes() -> dict[str, type[Scheme]]:
 
 def make_scheme(name: str) -> Scheme:
     """Return a scheme by name; an unknown name is an error with a suggestion."""
-    if name not in _SCHEMES:
-        raise ScanwiseError(f"there is no sampling scheme {name!r}", did_you_mean(name, _SCHEMES))
-    return _SCHEMES[name]()
+    key = name.strip().lower()
+    if key not in _SCHEMES:
+        raise ScanwiseError(f"there is no sampling scheme {name!r}", did_you_mean(key, _SCHEMES))
+    return _SCHEMES[key]()
 
 
 @register_scheme

@@ -78,7 +78,8 @@ class ShotTable:
             needed = tuple(tuple(row) for row in setups)
 
         def column(values: Sequence[float] | float) -> NDArray[np.float64]:
-            return np.array(np.broadcast_to(np.asarray(values, dtype=np.float64), (n,)))
+            array = np.asarray(values, dtype=np.float64)
+            return np.full(n, array) if array.ndim == 0 else array
 
         return cls(
             names=tuple(names),
@@ -87,7 +88,7 @@ class ShotTable:
             msv=column(msv),
             contrast_ml=column(contrast_ml),
             setups=needed,
-            max_count=np.array(np.broadcast_to(np.asarray(max_count, dtype=np.int64), (n,))),
+            max_count=column(max_count).astype(np.int64),
             what=dict(what or {}),
         )
 
@@ -113,6 +114,9 @@ class ShotTable:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"ShotTable({len(self)} shots: {', '.join(self.names[:6])}{', ...' if len(self) > 6 else ''})"
 
     @property
     def unit_costs(self) -> NDArray[np.float64]:

@@ -44,13 +44,24 @@ class TestPanel(Modality):
     ) -> None:
         self.name = name
         self.title = title or name.replace("_", " ")
-        rows = {shot: dict(row or {}) for shot, row in shots.items()}
+        rows: dict[str, dict[str, Any]] = {}
+        for shot, row in shots.items():
+            if not isinstance(row, Mapping | None):
+                raise ScanwiseError(
+                    f"shot {name}.{shot} needs a table of prices, but got {row!r}", f"write {shot}: {{money: ...}}"
+                )
+            rows[shot] = dict(row or {})
         for shot, row in rows.items():
             for key in row:
                 if key not in (*_PRICES, "setups"):
                     raise ScanwiseError(
                         f"shot {name}.{shot} has an unknown key {key!r}", did_you_mean(key, (*_PRICES, "setups"))
                     )
+            if isinstance(row.get("setups", ()), str) or row.get("setups", ()) is None:
+                raise ScanwiseError(
+                    f"the set-ups of shot {name}.{shot} must be a list, but got {row['setups']!r}",
+                    f"write setups: [{row['setups'] or ''}]",
+                )
 
         def column(key: str) -> list[float]:
             return [_number(f"{name}.{shot}", key, row.get(key, 0.0)) for shot, row in rows.items()]

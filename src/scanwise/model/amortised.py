@@ -132,8 +132,16 @@ class AmortisedModel:
         scorer = NetworkScorer(network, data, menu, parts)
         network.log_temperature.copy_(scorer.fit_temperature(batches.calibration_protocols()))
         temporary = directory / ".network.ckpt"
-        run.save_checkpoint(temporary, weights_only=True)
-        os.replace(temporary, directory / "network.ckpt")
+        try:
+            run.save_checkpoint(temporary, weights_only=True)
+            os.replace(temporary, directory / "network.ckpt")
+        except (OSError, RuntimeError) as error:  # torch calls a full disk a RuntimeError
+            raise ScanwiseError(
+                f"the checkpoint of fold {fold.name} could not be written to {str(directory)!r}: {error}",
+                "free space, or choose another folder with out=..., then start the same command again: it goes on",
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
         return scorer
 
     def load(self, data: PatientData, menu: Menu, fold: Fold, *, seed: int, directory: Path) -> NetworkScorer:

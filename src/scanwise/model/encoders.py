@@ -39,7 +39,8 @@ def panel_features(
                 value if level is None else np.where(np.isnan(value), np.nan, (value == level).astype(float))
             )
             shot.append(column.shot)
-    return np.stack(features, axis=1), np.array(shot, dtype=np.int64)
+    stacked = np.stack(features, axis=1) if features else np.zeros((len(data), 0))
+    return stacked, np.array(shot, dtype=np.int64)
 
 
 class PanelEncoder(nn.Module):
@@ -93,12 +94,16 @@ class PanelEncoder(nn.Module):
         features : shape ``(patients, features)``, NaN where unknown.
         learns : 1 where a member learns from a patient, shape ``(members, patients)``.
         """
-        known = (~features.isnan()).float()
+        # double precision: of a large mean and a small spread nothing would be left in single precision
+        learns = learns.double()
+        known = (~features.isnan()).double()
         total = (learns @ known).clamp(min=1.0)
-        value = features.nan_to_num()
-        self.mean.copy_(learns @ value / total)
-        variance = learns @ (value**2) / total - self.mean**2
-        self.scale.copy_(torch.where(variance > 1e-12, variance.clamp(min=1e-12).sqrt(), torch.ones_like(variance)))
+        value = features.nan_to_num().double()
+        mean, square = learns @ value / total, learns @ (value**2) / total
+        variance = square - mean**2
+        constant = variance <= 1e-10 * square  # relative, whatever the unit
+        self.mean.copy_(mean)
+        self.scale.copy_(torch.where(constant, 1.0, variance.clamp(min=0.0).sqrt()))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Encode the values once.

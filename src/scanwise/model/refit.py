@@ -41,8 +41,8 @@ class RefitModel:
     kind = "logistic regression per protocol"
 
     def __post_init__(self) -> None:
-        values = tuple(float(value) for value in self.regularisation)
-        if not values or min(values) <= 0:
+        values = tuple(float(value) for value in np.ravel(self.regularisation))  # one number will do
+        if not values or not all(value > 0 for value in values):
             raise ScanwiseError(
                 f"model.regularisation must be one or more numbers above 0, but got {self.regularisation!r}"
             )
@@ -88,7 +88,8 @@ class RefitScorer:
 
     def score(self, protocols: Sequence[Protocol], patients: Patients) -> NDArray[np.float64]:
         """Return probabilities, shape ``(protocols, patients)``; see `scanwise.design.Scorer`."""
-        return np.stack([self._score_one(protocol, patients) for protocol in protocols])
+        scores = [self._score_one(protocol, patients) for protocol in protocols]
+        return np.array(scores, dtype=np.float64).reshape(len(protocols), len(patients))
 
     def _score_one(self, protocol: Protocol, patients: Patients) -> NDArray[np.float64]:
         parts = self._parts
@@ -138,7 +139,7 @@ def _fit_predict(
         warnings.simplefilter("ignore", category=RuntimeWarning)  # a column that is unknown for every learning patient
         mean = np.nan_to_num(np.nanmean(learn, axis=0))
         scale = np.nan_to_num(np.nanstd(learn, axis=0))
-    scale[scale < 1e-9] = 1.0
+    scale[scale <= 1e-9 * np.abs(mean)] = 1.0  # relative, whatever the unit
     marked = np.isnan(learn).any(axis=0)
 
     def prepare(values: NDArray[np.float64]) -> NDArray[np.float64]:

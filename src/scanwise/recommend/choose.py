@@ -13,6 +13,9 @@ from scipy.stats import norm
 from scanwise.design import COST_AXES, Budget, Cost
 from scanwise.errors import ScanwiseError, did_you_mean
 from scanwise.evidence import ScoreTable, auc_with_covariance
+from scanwise.evidence.comparison import check_rule
+from scanwise.evidence.intervals import check_level
+from scanwise.evidence.operating import check_share
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Rule:
     Raises
     ------
     ScanwiseError
-        For an unknown primary cost axis.
+        For an unknown primary cost axis, or a number out of its range.
     """
 
     margin: float = 0.03
@@ -48,6 +51,12 @@ class Rule:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "thresholds", tuple(float(value) for value in self.thresholds))
+        check_rule(self.margin, self.alpha)
+        check_level(self.level)
+        for name, share in (("specificity", self.specificity), *(("threshold", value) for value in self.thresholds)):
+            check_share(name, share)
+        if self.n_resamples < 1:
+            raise ScanwiseError(f"n_resamples must be at least 1, but got {self.n_resamples}", "2000 is usual")
         if self.primary not in COST_AXES:
             raise ScanwiseError(
                 f"the primary cost must be one of {COST_AXES}, but got {self.primary!r}",

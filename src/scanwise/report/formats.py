@@ -95,6 +95,13 @@ def with_limits(interval: Mapping[str, Any] | None, write: Any = auc) -> str:
     return f"{write((interval or {})['value'])} ({limits(interval, write)})"
 
 
+def prefix(axis: str, currency: str) -> str:
+    """Return what stands before an amount: a lone sign touches it (``$222.00``), a word does not (``CA$ 194.20``)."""
+    if axis != "money" or not currency:
+        return ""
+    return currency if len(currency) == 1 else f"{currency} "
+
+
 def cost(axis: str, value: Any, currency: str = "") -> str:
     """Write a cost with its unit: ``CA$ 194.20``, ``13 min``, ``2 visits``."""
     amount = finite(value)
@@ -103,7 +110,7 @@ def cost(axis: str, value: Any, currency: str = "") -> str:
     sign = MINUS if amount < 0 else ""
     amount = abs(amount)
     if axis == "money":
-        return f"{sign}{currency} {amount:,.2f}" if currency else f"{sign}{amount:,.2f}"
+        return f"{sign}{prefix(axis, currency)}{amount:,.2f}"
     text = sign + (f"{amount:,.1f}".removesuffix(".0"))
     if axis == "visits":
         return f"{text} visit" if amount == 1 else f"{text} visits"

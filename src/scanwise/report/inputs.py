@@ -96,6 +96,12 @@ class Inputs:
         """The protocol that the evidence is shown for: the proposed one, today's where there is none."""
         return self.reference if self.chosen is None else self.chosen
 
+    def role(self, key: str | None) -> str:
+        """Return the role of a protocol in tables and figures: ``"reference"``, ``"proposal"`` or empty."""
+        if key is not None and key == self.data.get("reference"):
+            return "reference"
+        return "proposal" if key is not None and key == self.decision.get("key") else ""
+
     @property
     def vetoed(self) -> str | None:
         """Key of the protocol that the rule picked and a guard forbade; None where nothing was forbidden."""

@@ -136,7 +136,7 @@ def _head(inputs: Inputs) -> dict[str, Any]:
         "headline": str(decision.get("headline") or "No headline was written"),
         "lead": str(decision.get("lead") or ""),
         "virtual": virtual,
-        "banner": "Virtual cohort: computed from published numbers, no patient was examined." if virtual else "",
+        "banner": "Virtual cohort: the patients are simulated, nobody was examined." if virtual else "",
         "retrospective": str(study.get("retrospective") or ""),
         "currency": str(inputs.data.get("currency") or ""),
         "budget": str((inputs.data.get("budget") or {}).get("text") or ""),

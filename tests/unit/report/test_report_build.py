@@ -297,6 +297,10 @@ def test_no_change_shows_today_and_no_proposal() -> None:
     assert tiles is not None
     assert [row.cells["verdict"] for row in tiles.rows if row.role == "diagnosis"] == ["reference"]
     assert "AUC runs from" in report.card("sites").title
+    for name in ("front", "considered", "ladder", "nested"):
+        table = report.card(name).table
+        assert table is not None
+        assert "proposal" not in [row.role for row in table.rows], name
     assert {trace.meta["role"] for trace in report.figure("front").data if trace.x} >= {"reference", "within"}
 
 

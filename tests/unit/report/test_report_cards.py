@@ -42,7 +42,7 @@ def test_tiles_state_price_visits_diagnosis_and_patients(report: Any) -> None:
     assert (diagnosis["value"], diagnosis["verdict"]) == (".908", "non-inferior")
     assert "today .913, difference −.005 (−.018 to +.008), margin .03" in diagnosis["detail"]
     assert patients["value"] == "303"
-    assert patients["detail"].startswith("139 with the disease")
+    assert patients["detail"].startswith("139 positive")
 
 
 def test_order_lists_every_test_and_fee_and_adds_up(report: Any) -> None:
@@ -132,7 +132,10 @@ def test_a_vetoed_protocol_is_not_advised_at_any_budget() -> None:
     given = recommendation()
     given["decision"].update(key=REFERENCE, proposed=PROPOSAL, status="no change")
     report = build_report(given)
-    assert report.card("ladder").title == "At no budget is the diagnosis shown to hold"
+    assert (
+        report.card("ladder").title
+        == "At no budget is the diagnosis shown to hold; a guard forbids what the rule picked"
+    )
     assert report.card("ladder").status == "attention"
     assert rows(report.card("ladder"))[-1]["reading"].endswith("fluoroscopy (vetoed by a guard)")
     assert report.card("front").data["ladder"][-1]["text"].endswith("A guard forbids this change.")
@@ -158,9 +161,7 @@ def test_evidence_cards_carry_their_numbers(report: Any) -> None:
     curve = rows(report.card("decision_curve"))
     prevalence = 139 / 303
     assert curve[-1]["treat_all"] == pytest.approx(2 * prevalence - 1)
-    assert (
-        report.card("operating").title == "At 90 % specificity 72 of 100 patients with the disease are found, 74 today"
-    )
+    assert report.card("operating").title == "At 90 % specificity 72 of 100 positive patients are found, 74 today"
     assert report.card("nested").title.startswith("Repeated blindly, the procedure reaches AUC .902 (")
     assert [row["share"] for row in rows(report.card("nested"))] == [0.72, 0.28]
 
@@ -189,6 +190,33 @@ def test_bill_adds_up_and_names_the_largest_part(report: Any) -> None:
     for name in ("money", "visits"):
         for who in ("today", "proposed"):
             assert sum(row[f"{who}_{name}"] for row in table[:-1]) == pytest.approx(table[-1][f"{who}_{name}"])
+
+
+def test_a_session_named_like_its_test_is_not_counted_twice() -> None:
+    given = recommendation()
+    for candidate in given["candidates"]:
+        for line in candidate["bill"]:
+            line["label"] = line["label"].replace("thallium stress session", "thallium stress test")
+    report = build_report(given)
+    for name in ("order", "bill"):
+        table = rows(report.card(name))
+        column = "cost_today" if name == "order" else "today_money"
+        assert (
+            sum(row[column] or 0.0 for row in table[:-1]) == pytest.approx(table[-1][column]) == pytest.approx(323.97)
+        )
+    assert "thallium stress test (session)" in [row["label"] for row in rows(report.card("bill"))]
+
+
+def test_a_lone_currency_sign_touches_the_amount() -> None:
+    assert formats.cost("money", 222, "$") == "$222.00"
+    assert formats.cost("money", 222, "") == "222.00"
+
+
+def test_one_site_is_no_comparison_of_sites() -> None:
+    given = recommendation()
+    for candidate in given["candidates"]:
+        candidate["assessment"]["sites"] = candidate["assessment"]["sites"][:1]
+    assert build_report(given).card("sites").status == "not applicable"
 
 
 def test_sites_count_only_those_that_can_be_judged(report: Any) -> None:

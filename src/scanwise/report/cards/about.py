@@ -65,7 +65,7 @@ def methods(inputs: Inputs) -> Card:
     for part in ("model", "split"):
         text = (inputs.data.get(part) or {}).get("text")
         if text:
-            paragraphs.append(str(text))
+            paragraphs.append(_sentence(str(text)))
     found = assessment(inputs.shown)
     if auc_of(inputs.shown):
         text = (
@@ -107,6 +107,11 @@ def methods(inputs: Inputs) -> Card:
     lists = (("References", references),) if references else ()
     title = f"Methods text with {formats.plural(len(cited), 'reference')}"
     return Card("methods", title, how, paragraphs=tuple(paragraphs), lists=lists)
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def _price(inputs: Inputs, candidate: Mapping[str, Any]) -> str:

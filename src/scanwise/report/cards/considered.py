@@ -19,7 +19,6 @@ def considered(inputs: Inputs) -> Card:
     if not entries:
         return not_applicable("considered", "What was considered", how, "the list of searched protocols was not stored")
     rows, pairs = [], []
-    special = {inputs.data.get("reference"): "reference", inputs.decision.get("key"): "proposal"}
     for entry in sorted(entries, key=lambda e: (inputs.cost_of(e, inputs.primary) or 0.0, e["key"])):
         judged = formats.finite(auc_of(inputs.by_key.get(entry["key"])).get("value"))
         tuned = formats.finite(entry.get("tune_auc"))
@@ -31,9 +30,9 @@ def considered(inputs: Inputs) -> Card:
             "on_front": bool(entry.get("on_front")),
             "short_listed": bool(entry.get("short_listed")),
         }
-        rows.append(Row(cells, special.get(entry["key"], "")))
+        rows.append(Row(cells, inputs.role(entry["key"])))
         if judged is not None and tuned is not None:
-            pairs.append((tuned, judged, str(entry["reading"]), special.get(entry["key"], "")))
+            pairs.append((tuned, judged, str(entry["reading"]), inputs.role(entry["key"])))
     columns = (
         Column("reading", "Protocol"),
         *(Column(axis, formats.AXIS_TITLES.get(axis, axis), f"axis:{axis}") for axis in inputs.axes),

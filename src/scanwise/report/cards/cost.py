@@ -16,19 +16,17 @@ def bill(inputs: Inputs) -> Card:
         "Shared session fees are lines of their own and are paid once. In the bad case the saving sits in one fee "
         "that another test would bring back."
     )
-    names: dict[str, str] = {}
-    for candidate in (inputs.reference, inputs.shown):
-        for line in candidate.get("bill") or ():
-            names.setdefault(str(line["label"]), str(line["kind"]))
+    lines = [line for candidate in (inputs.reference, inputs.shown) for line in candidate.get("bill") or ()]
+    names = dict.fromkeys((str(line["label"]), str(line["kind"])) for line in lines)
     if not names:
         return not_applicable("bill", "Cost breakdown", how, "the recommendation carries no bill")
-    ordered = sorted(names, key=lambda label: names[label] != "shots")
     rows = []
-    for label in ordered:
-        cells: dict[str, object] = {"label": label, "kind": "session or fee" if names[label] == "setup" else "test"}
+    for label, kind in sorted(names, key=lambda name: name[1] != "shots"):
+        shown_label = f"{label} (session)" if kind == "setup" and (label, "shots") in names else label
+        cells: dict[str, object] = {"label": shown_label, "kind": "session or fee" if kind == "setup" else "test"}
         for name in inputs.axes:
-            cells[f"today_{name}"] = inputs.own_cost(inputs.reference, label, name)
-            cells[f"proposed_{name}"] = inputs.own_cost(inputs.shown, label, name)
+            cells[f"today_{name}"] = inputs.own_cost(inputs.reference, label, kind, name)
+            cells[f"proposed_{name}"] = inputs.own_cost(inputs.shown, label, kind, name)
         rows.append(Row(cells))
     total: dict[str, object] = {"label": "In total", "kind": ""}
     for name in inputs.axes:
@@ -116,7 +114,7 @@ def _figure(inputs: Inputs, rows: list[Row]) -> dict[str, object]:
     traces = [lines, dots("today", today, "ink", "square-open", 13)]
     if inputs.changes:
         traces.append(dots("proposed", proposed, "green", "diamond", 9))
-    prefix = f"{inputs.currency} " if axis == "money" and inputs.currency else ""
+    prefix = formats.prefix(axis, inputs.currency)
     top = max([*today, *proposed])
     return figures.spec(
         traces,

@@ -20,8 +20,8 @@ _LOOK: dict[str, dict[str, Any]] = {
 def roc(inputs: Inputs) -> Card:
     """Return the ROC curves of the proposal and of today's protocol."""
     how = (
-        "Share of the positive patients who are found against share of the negative ones who are alarmed; up and left is better. "
-        "In the bad case the solid line runs well below the dashed one."
+        "Share of the positive patients who are found against share of the negative ones who are alarmed; up and left "
+        "is better. In the bad case the solid line runs well below the dashed one."
     )
     curves = [(role, name, c, _pairs(assessment(c).get("roc"))) for role, name, c in inputs.pair]
     curves = [curve for curve in curves if curve[3]]
@@ -131,8 +131,8 @@ def calibration(inputs: Inputs) -> Card:
 def decision_curve(inputs: Inputs) -> Card:
     """Return the net benefit at the thresholds agreed beforehand."""
     how = (
-        "Net benefit counts the positive patients found, minus false alarms weighted by the threshold at which one would act. "
-        "In the bad case the solid line falls below acting on everybody or on nobody."
+        "Net benefit counts the positive patients found, minus false alarms weighted by the threshold at which one "
+        "would act. In the bad case the solid line falls below acting on everybody or on nobody."
     )
     found = [(role, name, assessment(c).get("net_benefit") or []) for role, name, c in inputs.pair]
     found = [entry for entry in found if entry[2]]
@@ -240,10 +240,7 @@ def nested(inputs: Inputs) -> Card:
     picks = sorted(
         found.get("picks") or (), key=lambda pick: (-(formats.finite(pick.get("share")) or 0.0), pick["key"])
     )
-    chosen = inputs.decision.get("key")
-    rows = tuple(
-        Row({"reading": p["reading"], "share": p["share"]}, "proposal" if p["key"] == chosen else "") for p in picks
-    )
+    rows = tuple(Row({"reading": p["reading"], "share": p["share"]}, inputs.role(p["key"])) for p in picks)
     optimism = formats.auc(found.get("optimism"))
     lines = [
         f"AUC of the procedure {formats.with_limits(found.get('auc'))}",

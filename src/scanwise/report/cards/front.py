@@ -53,8 +53,7 @@ def compute(inputs: Inputs) -> Card:
             "feasible": bool(candidate.get("feasible", True)),
             "alike": bool(candidate.get("indistinguishable_from_recommended")),
         }
-        role = next((role for role, key in keys.items() if key == candidate["key"]), "")
-        rows.append(Row(cells, role))
+        rows.append(Row(cells, inputs.role(candidate["key"])))
     columns = (
         Column("reading", "Protocol"),
         *(Column(name, formats.AXIS_TITLES.get(name, name), f"axis:{name}") for name in inputs.axes),
@@ -214,7 +213,7 @@ def _figure(inputs: Inputs, points: Sequence[Point], keys: dict[str, Any]) -> di
     )
     unit = formats.AXIS_TITLES.get(inputs.primary, inputs.primary)
     suffix = {"minutes": " min", "msv": " mSv", "contrast_ml": " mL"}.get(inputs.primary, "")
-    prefix = f"{inputs.currency} " if inputs.primary == "money" and inputs.currency else ""
+    prefix = formats.prefix(inputs.primary, inputs.currency)
     top = max(point.x for point in points)
     low, high = min(point.low for point in points), max(point.high for point in points)
     pad = 0.04 * max(high - low, 0.05)
@@ -288,7 +287,7 @@ def _interaction(inputs: Inputs, keys: dict[str, Any]) -> dict[str, Any]:
         sliders.append(
             {
                 "axis": axis,
-                "label": "Budget" if axis == "money" else formats.AXIS_TITLES.get(axis, axis),
+                "label": "Budget" if axis == "money" else formats.AXIS_SHORT.get(axis, axis),
                 "stops": values,
                 "texts": [inputs.price(value, axis) for value in values],
                 "start": start,

@@ -16,14 +16,12 @@ def limits(inputs: Inputs) -> Card:
     study, found = inputs.study, assessment(inputs.shown)
     items = []
     if study.get("virtual"):
-        items.append(
-            "The cohort is virtual: computed from published numbers, no patient was examined. Confirm on patients."
-        )
+        items.append("The cohort is virtual: the patients are simulated, nobody was examined. Confirm on patients.")
     if study.get("retrospective"):
         items.append(str(study["retrospective"]))
     if found.get("n"):
         items.append(
-            f"{formats.plural(found['n'], 'patient')}, {formats.count(found.get('n_positive'))} with the disease, were "
+            f"{formats.plural(found['n'], 'patient')}, {formats.count(found.get('n_positive'))} positive, were "
             "judged; effects on rare subgroups are not visible."
         )
     if inputs.changes and versus(inputs.shown).get("verdict") != "better":
@@ -38,7 +36,8 @@ def limits(inputs: Inputs) -> Card:
         if (formats.finite(entry.get("share_done")) or 0.0) < _FEW_DONE
     ]
     if rare:
-        items.append(f"Not done in every patient: {', '.join(rare)}. Who got a test was not decided by chance.")
+        chance = "" if study.get("virtual") else " Who got a test was not decided by chance."
+        items.append(f"Not done in every patient: {', '.join(rare)}.{chance}")
     unjudged = [str(site["site"]) for site in found.get("sites") or () if site.get("reason")]
     if unjudged:
         items.append(f"Too few patients to be judged alone: {', '.join(unjudged)}.")
@@ -70,10 +69,13 @@ def data(inputs: Inputs) -> Card:
         else "Patients and tests"
     )
     columns = (Column("title", "Test"), Column("share_done", "Done in", "percent"))
+    if known and min(known) < _FEW_DONE:
+        rarest = rows[shares.index(min(known))].cells["title"]
+        title = f"Rarest test: {rarest}, done in {formats.percent(min(known))} of the patients"
     n, positive = inputs.study.get("n_patients"), inputs.study.get("n_positive")
     lines = [
-        f"{formats.plural(n, 'patient')}, {formats.count(positive)} with the disease" if n else "",
-        f"The disease: {inputs.study.get('positive')}" if inputs.study.get("positive") else "",
+        f"{formats.plural(n, 'patient')}, {formats.count(positive)} positive" if n else "",
+        f"Positive means: {inputs.study.get('positive')}" if inputs.study.get("positive") else "",
         f"Source: {inputs.study.get('source')}" if inputs.study.get("source") else "",
         f"Licence: {inputs.study.get('licence')}" if inputs.study.get("licence") else "",
     ]

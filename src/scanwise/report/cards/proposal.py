@@ -152,7 +152,7 @@ def ladder(inputs: Inputs) -> Card:
         }
         if candidate and candidate["key"] == inputs.vetoed:
             cells["reading"] += " (vetoed by a guard)"
-        rows.append(Row(cells, "proposal" if rung["key"] and rung["key"] == inputs.decision.get("key") else ""))
+        rows.append(Row(cells, inputs.role(rung["key"])))
     columns = (
         Column("limit", "Budget from", f"axis:{inputs.primary}"),
         Column("reading", "Advice"),

@@ -45,7 +45,7 @@ def forest(inputs: Inputs) -> Card:
         )
         for s in found.get("sites") or ()
     ]
-    if not sites:
+    if len(sites) < 2:
         return not_applicable(
             "sites", "Sites", how, "the patients come from one place, or no site was judged on its own"
         )
@@ -58,7 +58,7 @@ def forest(inputs: Inputs) -> Card:
     columns = (
         Column("site", "Site"),
         Column("n", "Patients", "count"),
-        Column("n_positive", "with the disease", "count"),
+        Column("n_positive", "positive", "count"),
         Column("auc", f"AUC ({inputs.level})", "auc_interval"),
         Column("difference", "Against today", "signed_interval"),
         Column("reason", "Not judged because"),
