@@ -134,9 +134,10 @@ def _explain(error: BaseException) -> tuple[str, str]:
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__
-    lines = [line.strip() for line in str(root).splitlines() if line.strip()]
+    lines = [line.strip() for line in f"{error}\n{root}".splitlines() if line.strip()]
     key = next((line.partition(":")[2].strip() for line in lines if line.startswith("full_key")), "")
-    first = lines[0] if lines else type(root).__name__
+    telling = [line for line in lines if not line.endswith("raised while composing config:")]
+    first = next((line for line in telling if line.startswith(("Key ", "Value "))), telling[0] if telling else "")
     unknown = re.match(r"Key '(?P<key>[^']+)' (?:not in|is not in struct)", first)
     if unknown:
         known = _keys(OmegaConf.to_container(OmegaConf.structured(scanwise.config.Config), resolve=False))

@@ -197,7 +197,6 @@ class Run:
                 "split": {"kind": self._split.kind, "text": self._split.describe(), "n_folds": len(folds)},
             },
         )
-        trainer = _instantiate(self.config["trainer"], "trainer")
         for index, fold in enumerate(folds):
             where = self.directory / "fit" / fold.name
             marker = where / "done.json"
@@ -210,7 +209,9 @@ class Run:
             def told(done: int, total: int, words: str, index: int = index, text: str = text) -> None:
                 self._progress("fit", index * total + done, len(folds) * total, f"{text} {words}")
 
-            scorer = self._model.fit(cohort, menu, fold, seed=seed, trainer=trainer, directory=where, progress=told)
+            scorer = self._model.fit(
+                cohort, menu, fold, seed=seed, trainer=self._trainer, directory=where, progress=told
+            )
             write_json(marker, {"seed": seed, "learn": len(fold.learn), "test": len(fold.test)})
             self._loaded.setdefault("scorers", {})[index] = scorer
 
@@ -411,6 +412,10 @@ class Run:
     def _model(self) -> Any:
         return self._once("model", lambda: _instantiate(self.config["model"], "model"))
 
+    @property
+    def _trainer(self) -> Any:
+        return self._once("trainer", lambda: _instantiate(self.config["trainer"], "trainer"))
+
     def _scorer(self, index: int) -> Scorer:
         scorers: dict[int, Scorer] = self._loaded.setdefault("scorers", {})
         if index not in scorers:
@@ -446,7 +451,10 @@ class Run:
         _ = self.rule, self.budget
         _named(menu, self.config["mandatory"], "mandatory")
         if self.config["short_list"] < 3:
-            raise ScanwiseError(f"short_list must be at least 3, but got {self.config['short_list']}")
+            raise ScanwiseError(
+                f"short_list must be at least 3, but got {self.config['short_list']}",
+                "the reference, the least one can do, and one more",
+            )
         if self.rule.primary not in menu.priced_axes():
             raise ScanwiseError(
                 f"primary={self.rule.primary!r} costs nothing on this menu, so nothing can be saved",
@@ -454,6 +462,8 @@ class Run:
             )
         if any(stage in wanted and not self.done(stage) for stage in ("fit", "search", "confirm")):
             _ = self.folds  # reads the cohort and deals the patients out
+            _instantiate(self.config["search"], "search")
+            _ = self._model, self._trainer  # these load torch, so they come last
 
     def _require_earlier(self, stage: str) -> None:
         for earlier in STAGES[: STAGES.index(stage)]:

@@ -8,6 +8,7 @@ from scanwise.evidence.intervals import (
     logit_interval,
     normal_interval,
     patient_bootstrap,
+    short,
     simultaneous_intervals,
     wilson_interval,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "resampled_roc",
     "roc_points",
     "sensitivity_at_specificity",
+    "short",
     "simultaneous_intervals",
     "wilson_interval",
 ]

@@ -45,10 +45,10 @@ class Interval:
         return not math.isnan(self.value)
 
     def reading(self, digits: int = 3) -> str:
-        """Return one line for people: ``"0.913 (0.880 to 0.938)"``."""
+        """Return one line for people: ``".913 (.880 to .938)"``."""
         if not self.known:
             return "cannot be estimated"
-        return f"{self.value:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+        return f"{short(self.value, digits)} ({short(self.low, digits)} to {short(self.high, digits)})"
 
     def to_dict(self) -> dict[str, float | None]:
         """Return plain JSON, None for NaN."""
@@ -63,6 +63,13 @@ class Interval:
     def unknown(cls, level: float) -> Interval:
         """Return the interval of something that cannot be estimated."""
         return cls(math.nan, math.nan, math.nan, math.nan, level)
+
+
+def short(value: float, digits: int = 3) -> str:
+    """Write a number as the field does: no zero before the point, a real minus sign; ``".913"``, ``"−.007"``."""
+    text = f"{abs(value):.{digits}f}"
+    negative = value < 0 and float(text) != 0
+    return ("−" if negative else "") + (text[1:] if text.startswith("0.") else text)
 
 
 def plain(value: float) -> float | None:

@@ -60,9 +60,14 @@ class AmortisedModel:
     def __post_init__(self) -> None:
         for name in ("n_evidence", "n_hidden", "prior_precision", "learning_rate", "steps", "members", "batch_size"):
             if not getattr(self, name) > 0:
-                raise ScanwiseError(f"model.{name} must be above 0, but got {getattr(self, name)!r}")
+                raise ScanwiseError(
+                    f"model.{name} must be above 0, but got {getattr(self, name)!r}", "leave it out for the default"
+                )
         if self.protocols_per_step < 3:
-            raise ScanwiseError(f"model.protocols_per_step must be at least 3, but got {self.protocols_per_step}")
+            raise ScanwiseError(
+                f"model.protocols_per_step must be at least 3, but got {self.protocols_per_step}",
+                "the full protocol, the smallest and one more",
+            )
 
     def describe(self) -> str:
         """Return one sentence for the methods text."""

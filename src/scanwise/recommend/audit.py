@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2_contingency
 
 from scanwise.design import Fold, Menu, PatientData
-from scanwise.evidence import auc
+from scanwise.evidence import auc, short
 from scanwise.recommend.findings import Finding, Severity
 
 TELLING_FEATURE = 0.90
@@ -80,12 +80,12 @@ def _telling_values(data: PatientData, menu: Menu) -> list[Finding]:
         return [Finding("telling-value", Severity.PASS, "No single value nearly determines the diagnosis.")]
     telling.sort(key=lambda item: (-item[0], item[1]))
     best, column_name, title = telling[0]
-    listed = "; ".join(f"{name} ({of}) {area:.3f}" for area, name, of in telling[:8])
+    listed = "; ".join(f"{name} ({of}) {short(area)}" for area, name, of in telling[:8])
     return [
         Finding(
             "telling-value",
             Severity.WARNING,
-            f"{column_name} of {title} alone reaches an AUC of {best:.3f}: was it made with the diagnosis?",
+            f"{column_name} of {title} alone reaches an AUC of {short(best)}: was it made with the diagnosis?",
             f"{len(telling)} value{'s' if len(telling) > 1 else ''} at or above {TELLING_FEATURE}: {listed}. "
             "Find out how they were made before believing any protocol that uses them.",
         )

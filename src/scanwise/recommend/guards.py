@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import chi2, norm
 
 from scanwise.design import Menu, Protocol
-from scanwise.evidence import Assessment, Interval
+from scanwise.evidence import Assessment, Interval, short
 from scanwise.recommend.findings import Finding, Severity
 
 FEW_EVENTS = 100
@@ -82,14 +82,14 @@ def _confirmed(case: Case) -> Finding:
         return Finding(
             "confirmed",
             Severity.PASS,
-            f"Patients the search never saw confirm it: {comparison.verdict} at the margin of {comparison.margin:g}.",
+            f"Patients the search never saw confirm it: {comparison.verdict}, margin {short(comparison.margin, 2)}.",
             f"Difference in AUC to the reference {interval}.",
         )
     words = "is inferior" if comparison.verdict == "inferior" else "is not shown to be non-inferior"
     return Finding(
         "confirmed",
         Severity.FAIL,
-        f"On patients the search never saw, the cheaper protocol {words} at the margin of {comparison.margin:g}.",
+        f"On patients the search never saw, the cheaper protocol {words}, margin {short(comparison.margin, 2)}.",
         f"Difference in AUC to the reference {interval}; more patients, or a wider margin, could settle it.",
         vetoes=True,
     )
@@ -195,7 +195,7 @@ def _sites(case: Case) -> Finding:
         return Finding(
             "sites",
             Severity.FAIL,
-            f"At {', '.join(beyond)} the protocol loses more than the margin of {comparison.margin:g}.",
+            f"At {', '.join(beyond)} the protocol loses more than the margin of {short(comparison.margin, 2)}.",
             detail,
             vetoes=True,
         )
@@ -259,14 +259,14 @@ def _transfer(case: Case) -> list[Finding]:
         today = next((other.auc for other in case.reference.sites if other.site == site.site), None)
         detail = (
             f"{level}; over the minimal protocol {gain.reading()}, while {learned}."
-            f"{f' All tests of today reach {today.value:.3f} there.' if today else ''}{rarely}"
+            f"{f' All tests of today reach {short(today.value)} there.' if today else ''}{rarely}"
         )
         drop = site.auc.value - case.learned_auc.value
         se = float(np.hypot(site.auc.se, case.learned_auc.se))
         lost = drop + norm.isf(0.025) * se < -case.margin
         if lost or gain.low <= 0:
             why = (
-                f"an AUC of {site.auc.value:.3f}, against {case.learned_auc.value:.3f} where it was learned"
+                f"an AUC of {short(site.auc.value)}, against {short(case.learned_auc.value)} where it was learned"
                 if lost
                 else "what the tests add there cannot be told from none"
             )

@@ -17,6 +17,7 @@ from scanwise.evidence import (
     auc_with_covariance,
     logit_interval,
     normal_interval,
+    short,
 )
 from scanwise.recommend.choose import Choice, Chooser, Rule, nested_table, one_round
 from scanwise.recommend.findings import Finding, by_severity
@@ -286,8 +287,8 @@ def _decide(
     evidence = f"AUC {assessment.auc.reading()}"
     if comparison is not None:
         evidence += (
-            f" against {assessments[reference].auc.value:.3f} today, difference {comparison.difference.reading()}, "
-            f"margin {rule.margin:g}"
+            f" against {short(assessments[reference].auc.value)} today, difference {comparison.difference.reading()}, "
+            f"margin {short(rule.margin, 2)}"
         )
     evidence += f"; judged on {assessment.n} patients the search never saw."
     vetoes = [finding for finding in findings if finding.vetoes]
@@ -420,14 +421,11 @@ def _sensitivity(
     menu, axis = record.menu, rule.primary
     sentences = []
     comparison = assessments[choice.key].versus_reference
+    needed = "" if comparison is None else short(-comparison.difference.low)
     if comparison is not None and comparison.verdict in ("better", "non-inferior") and comparison.difference.low < 0:
-        sentences.append(
-            f"A margin below {-comparison.difference.low:.3f} instead of {rule.margin:g}: it would not be confirmed."
-        )
+        sentences.append(f"A margin below {needed} instead of {short(rule.margin, 2)}: it would not be confirmed.")
     if comparison is not None and comparison.verdict in ("undecided", "inferior"):
-        sentences.append(
-            f"A margin above {-comparison.difference.low:.3f} instead of {rule.margin:g}: it would be confirmed."
-        )
+        sentences.append(f"A margin above {needed} instead of {short(rule.margin, 2)}: it would be confirmed.")
     steps = chooser.ladder(budget)
     mine = [index for index, (_, step) in enumerate(steps) if step.key == choice.key]
     if mine and mine[0] > 0:

@@ -25,7 +25,7 @@ def test_normal_interval_and_its_json():
     assert interval.low == pytest.approx(0.1 - 1.6448536 * 0.02)
     assert interval.high == pytest.approx(0.1 + 1.6448536 * 0.02)
     assert Interval.from_dict(interval.to_dict()) == interval
-    assert interval.reading() == "0.100 (0.067 to 0.133)"
+    assert interval.reading() == ".100 (.067 to .133)"
 
 
 def test_unknown_interval_becomes_null():

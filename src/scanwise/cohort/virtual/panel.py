@@ -99,7 +99,8 @@ class VirtualPanel:
         for what, value, least in (("n", self.n, 2), ("seed", self.seed, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ScanwiseError(
-                    f"`{what}` of a virtual cohort must be a whole number >= {least}, but got {value!r}"
+                    f"`{what}` of a virtual cohort must be a whole number >= {least}, but got {value!r}",
+                    f"leave cohort.{what} out for the default",
                 )
         shares = list(self.sites.values())
         if not shares or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
