@@ -24,15 +24,19 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     arguments = sys.argv[1:] if argv is None else list(argv)
     cli = parser(__doc__)
     cli.add_argument("--seeds", type=int, default=5, help="heart is dealt out and trained anew so often")
+    cli.add_argument("--repeats", type=int, default=3, help="of the cross-fitting")
+    cli.add_argument("--folds", type=int, default=5, help="of the cross-fitting")
     cli.add_argument("--runs", type=Path, help="folder of the runs; a temporary one where not given")
     cli.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further settings of every run")
     options = cli.parse_args(arguments)
     result = Result("heart_recommendation", str(__doc__), arguments)
+    dealt = [f"split.repeats={options.repeats}", f"split.folds={options.folds}"]
     with _folder(options.runs) as folder:
 
         def ask(*overrides: str) -> Content:
             print(" ".join(overrides), file=sys.stderr, flush=True)
-            run = scanwise.run(*overrides, *options.set, f"out={folder}", "stage=fit")
+            cross = [] if "experiment=heart_sites" in overrides else dealt
+            run = scanwise.run(*overrides, *cross, *options.set, f"out={folder}", "stage=fit")
             for stage in STAGES:
                 run.run(stage)
             return run.last_recommendation().content

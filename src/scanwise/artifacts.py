@@ -88,7 +88,8 @@ def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read an ``.npz`` back, without pickle."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # opened here: numpy leaves a damaged archive open
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise ScanwiseError(

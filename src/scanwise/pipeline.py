@@ -197,6 +197,7 @@ class Run:
                 "split": {"kind": self._split.kind, "text": self._split.describe(), "n_folds": len(folds)},
             },
         )
+        self._save()  # a run that is killed from here on knows its data and settings when it goes on
         for index, fold in enumerate(folds):
             where = self.directory / "fit" / fold.name
             marker = where / "done.json"
@@ -480,6 +481,9 @@ class Run:
         }
         if stage == "fit":
             self.manifest["model"] = {"kind": self._model.kind, "text": self._model.describe()}
+        self._save()
+
+    def _save(self) -> None:
         write_text(self.directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(self.config)))
         write_json(self.directory / "manifest.json", self.manifest)
 

@@ -13,34 +13,9 @@ import yaml
 
 QUICK = ("model.steps=3", "trainer.log=false")
 
-STUDY = {
-    "name": "mine",
-    "cohort": {
-        "_target_": "scanwise.cohort.table.TableCohort",
-        "name": "mine",
-        "files": [{"path": "patients.csv"}],
-        "missing": ["?"],
-        "site": "centre",
-        "patient": "id",
-        "label": {"column": "sick", "positive": {"equals": [1]}},
-        "modalities": {"bloods": {"crp": "crp", "ldh": "ldh"}, "scan": {"scan": ["size", "signal"]}},
-        "about": {"title": "My study"},
-    },
-    "menu": {
-        "currency": "€",
-        "setups": {"needle": {"title": "blood draw", "money": 4.0}},
-        "modalities": {
-            "bloods": {
-                "_target_": "scanwise.modalities.panel.TestPanel",
-                "shots": {"crp": {"money": 2.0, "setups": ["needle"]}, "ldh": {"money": 3.0, "setups": ["needle"]}},
-            },
-            "scan": {
-                "_target_": "scanwise.modalities.panel.TestPanel",
-                "shots": {"scan": {"money": 120.0, "minutes": 20.0}},
-            },
-        },
-    },
-}
+README = Path(__file__).resolve().parents[2] / "README.md"
+STUDY = README.read_text("utf-8").partition("```yaml\n")[2].partition("```")[0]
+"""The example of the README: what it says is what is tested."""
 
 
 def rows(n: int = 90) -> list[list[str]]:
@@ -60,16 +35,14 @@ def study(tmp_path):
     """A study of one's own in a folder of one's own: one YAML, one table; returns a function that writes it."""
 
     def write(change=None, table=None) -> list[str]:
-        config = yaml.safe_load(yaml.safe_dump(STUDY))
+        config = yaml.safe_load(STUDY)
         config["cohort"]["root"] = str(tmp_path / "data")
         config["out"] = str(tmp_path / "runs")
         if change:
             change(config)
         experiment = tmp_path / "conf" / "experiment" / "mine.yaml"
         experiment.parent.mkdir(parents=True, exist_ok=True)
-        header = "# @package _global_\ndefaults:\n  - override /cohort: null\n  - override /menu: null\n"
-        header += "  - override /split: crossfit\n"
-        experiment.write_text(header + yaml.safe_dump(config, sort_keys=False), "utf-8")
+        experiment.write_text("# @package _global_\n" + yaml.safe_dump(config, sort_keys=False), "utf-8")
         lines = rows() if table is None else table
         (tmp_path / "data").mkdir(exist_ok=True)
         (tmp_path / "data" / "patients.csv").write_text("\n".join(",".join(row) for row in lines) + "\n", "utf-8")
@@ -96,7 +69,7 @@ def test_a_study_of_ones_own_needs_one_yaml_and_no_code(study, scanwise_command,
     answer = scanwise_command(*study())
 
     assert answer.code == 0, answer.err
-    (run,) = (tmp_path / "runs" / "mine").iterdir()
+    (run,) = (tmp_path / "runs" / "chest").iterdir()
     assert (run / "dashboard.html").stat().st_size > 1_000_000
     assert "AUC" in (run / "protocol-card.md").read_text("utf-8")
 
@@ -221,7 +194,7 @@ def test_a_stage_whose_predecessor_is_missing(study, scanwise_command):
 
 
 def only_run(tmp_path: Path) -> Path:
-    (run,) = (tmp_path / "runs" / "mine").iterdir()
+    (run,) = (tmp_path / "runs" / "chest").iterdir()
     return run
 
 

@@ -15,6 +15,9 @@ from scanwise.errors import ScanwiseError
 from scanwise.evidence.roc import AucEstimates
 from scanwise.evidence.scores import FloatArray, ScoreTable
 
+MINIMUM_RESAMPLES = 100
+"""Draws that a percentile interval needs at least."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -129,8 +132,11 @@ def resample_counts(table: ScoreTable, n_resamples: int, seed: int) -> FloatArra
 
     Stratified by label, as the number of positives is given; a patient drawn twice counts twice in every round.
     """
-    if isinstance(n_resamples, bool) or not isinstance(n_resamples, int | np.integer) or n_resamples < 100:
-        raise ScanwiseError(f"a bootstrap needs at least 100 resamples, but got {n_resamples=}", "2000 is usual")
+    whole = isinstance(n_resamples, int | np.integer) and not isinstance(n_resamples, bool)
+    if not whole or n_resamples < MINIMUM_RESAMPLES:
+        raise ScanwiseError(
+            f"a bootstrap needs at least {MINIMUM_RESAMPLES} resamples, but got {n_resamples=}", "2000 is usual"
+        )
     rng = np.random.default_rng(seed)
     counts = np.zeros((int(n_resamples), table.label.size))
     for of_class in (0, 1):

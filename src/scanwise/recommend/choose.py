@@ -14,7 +14,7 @@ from scanwise.design import COST_AXES, Budget, Cost
 from scanwise.errors import ScanwiseError, did_you_mean
 from scanwise.evidence import ScoreTable, auc_with_covariance
 from scanwise.evidence.comparison import check_rule
-from scanwise.evidence.intervals import check_level
+from scanwise.evidence.intervals import MINIMUM_RESAMPLES, check_level
 from scanwise.evidence.operating import check_share
 
 
@@ -55,8 +55,12 @@ class Rule:
         check_level(self.level)
         for name, share in (("specificity", self.specificity), *(("threshold", value) for value in self.thresholds)):
             check_share(name, share)
-        if self.n_resamples < 1:
-            raise ScanwiseError(f"n_resamples must be at least 1, but got {self.n_resamples}", "2000 is usual")
+        if self.n_resamples < MINIMUM_RESAMPLES:
+            raise ScanwiseError(
+                f"n_resamples must be at least {MINIMUM_RESAMPLES}, but got {self.n_resamples}", "2000 is usual"
+            )
+        if self.seed < 0:
+            raise ScanwiseError(f"seed must be a whole number >= 0, but got {self.seed}", "0 is as good as any")
         if self.primary not in COST_AXES:
             raise ScanwiseError(
                 f"the primary cost must be one of {COST_AXES}, but got {self.primary!r}",
@@ -128,6 +132,11 @@ class Chooser:
             if choice.key is not None and (not steps or steps[-1][1] != choice):
                 steps.append((limit, choice))
         return steps
+
+    def non_inferior_by_price(self) -> list[str]:
+        """Return the keys of all protocols that are shown to be non-inferior, in the order they would be picked."""
+        rows = np.flatnonzero(self.non_inferior).tolist()
+        return [self.keys[row] for row in sorted(rows, key=self._dearness)]
 
     def _dearness(self, row: int) -> tuple[float, ...]:
         cost = self._costs[row]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 
 from scanwise.design import COST_UNITS, Budget, Cost, Menu, Protocol
+from scanwise.errors import ScanwiseError
 from scanwise.evidence import (
     Assessment,
     Interval,
@@ -19,6 +22,7 @@ from scanwise.evidence import (
     normal_interval,
     short,
 )
+from scanwise.evidence.assess import MINIMUM_PER_SITE
 from scanwise.recommend.choose import Choice, Chooser, Rule, nested_table, one_round
 from scanwise.recommend.findings import Finding, by_severity
 from scanwise.recommend.guards import Case, guards
@@ -246,12 +250,15 @@ def _case(
 def _gain(table: ScoreTable, key: str, minimal: str | None, level: float, site: str | None) -> Interval | None:
     """AUC of a protocol minus AUC of the minimal one, or minus 0.5; `None` where the site cannot be judged."""
     chosen = table if site is None else table.subset((table.site == site) & table.judged)
-    if min(chosen.n_positive, chosen.n - chosen.n_positive) < 5:
+    if min(chosen.n_positive, chosen.n - chosen.n_positive) < MINIMUM_PER_SITE:
+        return None
+    try:
+        estimates = auc_with_covariance(chosen, (key,) if minimal in (None, key) else (minimal, key))
+    except ScanwiseError:  # few patients of a site, spread over so many folds that none can be compared
         return None
     if minimal is None or minimal == key:
-        estimates = auc_with_covariance(chosen, (key,))
         return normal_interval(float(estimates.value[0]) - 0.5, float(estimates.se[0]), level)
-    difference, se = auc_with_covariance(chosen, (minimal, key)).difference_to(minimal)
+    difference, se = estimates.difference_to(minimal)
     return normal_interval(float(difference[1]), float(se[1]), level)
 
 
@@ -269,7 +276,7 @@ def _decide(
     today = f"{_money(costs[reference], rule.primary, currency)}"
     if choice.key is None:
         cheapest = min(costs, key=lambda key: costs[key][rule.primary])
-        missed = {axis: excess for axis, excess in budget.violations(costs[cheapest]).items() if excess > 0}
+        missed = {axis: excess for axis, excess in budget.violations(costs[cheapest]).items() if excess > 1e-9}
         by = ", ".join(f"{axis.replace('_', ' ')} by {excess:g}" for axis, excess in missed.items())
         return {
             "status": "nothing affordable",
@@ -292,10 +299,11 @@ def _decide(
         )
     evidence += f"; judged on {assessment.n} patients the search never saw."
     vetoes = [finding for finding in findings if finding.vetoes]
+    confirmed = comparison is None or comparison.verdict in ("better", "non-inferior")
     if choice.key == reference:
         status, key = "no change", reference
         headline = f"Keep today's protocol: nothing cheaper is shown to be as good ({today})."
-    elif choice.status == "best affordable":
+    elif choice.status == "best affordable" or not (confirmed or budget.allows(costs[reference])):
         status, key = "best affordable", choice.key
         headline = f"{_capital(budget.reading(currency))}: {menu.reading(proposed)} is the best there is, for {price}."
         evidence = f"Not shown to be as good as today's protocol ({today}). {evidence}"
@@ -421,11 +429,15 @@ def _sensitivity(
     menu, axis = record.menu, rule.primary
     sentences = []
     comparison = assessments[choice.key].versus_reference
-    needed = "" if comparison is None else short(-comparison.difference.low)
-    if comparison is not None and comparison.verdict in ("better", "non-inferior") and comparison.difference.low < 0:
-        sentences.append(f"A margin below {needed} instead of {short(rule.margin, 2)}: it would not be confirmed.")
-    if comparison is not None and comparison.verdict in ("undecided", "inferior"):
-        sentences.append(f"A margin above {needed} instead of {short(rule.margin, 2)}: it would be confirmed.")
+    if comparison is not None:
+        # the least margin that is met, rounded to the side on which the sentence stays true
+        least = 1000 * (norm.isf(rule.alpha) * comparison.difference.se - comparison.difference.value)
+        if comparison.verdict == "non-inferior" and least >= 1:
+            needed = short(math.floor(least) / 1000)
+            sentences.append(f"A margin below {needed} instead of {short(rule.margin, 2)}: it would not be confirmed.")
+        if comparison.verdict in ("undecided", "inferior"):
+            needed = short(math.ceil(least) / 1000)
+            sentences.append(f"A margin above {needed} instead of {short(rule.margin, 2)}: it would be confirmed.")
     steps = chooser.ladder(budget)
     mine = [index for index, (_, step) in enumerate(steps) if step.key == choice.key]
     if mine and mine[0] > 0:
@@ -442,13 +454,13 @@ def _sensitivity(
         )
     proposed = Protocol.from_key(choice.key)
     rivals: dict[str, tuple[float, str]] = {}
-    for row, key in enumerate(chooser.keys):
-        gap = costs[key][axis] - costs[choice.key][axis]
-        if key == choice.key or not chooser.non_inferior[row] or not budget.allows(costs[key]) or gap <= 0:
+    for key in chooser.non_inferior_by_price():
+        if key == choice.key or not budget.allows(costs[key]):
             continue
+        gap = costs[key][axis] - costs[choice.key][axis]
         for name in proposed.modalities:
-            if name not in Protocol.from_key(key).modalities and gap < rivals.get(name, (np.inf, ""))[0]:
-                rivals[name] = (gap, key)
+            if name not in Protocol.from_key(key).modalities:
+                rivals.setdefault(name, (gap, key))
     for name, (gap, key) in sorted(rivals.items(), key=lambda item: item[1])[:3]:
         sentences.append(
             f"{_capital(menu.modalities[name].title)} dearer by more than {_amount(gap, axis, menu.currency)}: "

@@ -1,0 +1,269 @@
+"""What every modality and every scheme must do: plain functions that take an instance and raise `AssertionError`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from scanwise.design import Cost, Measurement, Menu, Modality, Parameter, Protocol, Scheme, Setting, Setup, ShotTable
+from scanwise.design.scheme import Value
+from scanwise.errors import ScanwiseError
+
+N_PATIENTS = (1, 5)
+"""Sizes of the batches that are measured: one patient, and several."""
+
+
+def shot_tables() -> dict[str, ShotTable]:
+    """Return tables of odd sizes: one shot, a few, and a prime number, with and without averages."""
+    return {
+        "1 shot": ShotTable.build(["only"]),
+        "3 shots": ShotTable.build(["k0", "k1", "k2"], seconds=[1.0, 2.0, 4.0]),
+        "7 shots": ShotTable.build([f"b{index}" for index in range(7)], money=2.0, max_count=3),
+    }
+
+
+def random_setting(scheme: Scheme, shots: ShotTable, rng: np.random.Generator) -> Setting:
+    """Draw every parameter from its range, bounds included."""
+    setting: dict[str, Value] = {}
+    for parameter in scheme.parameters(shots):
+        if parameter.choices:
+            setting[parameter.name] = parameter.choices[rng.integers(len(parameter.choices))]
+        elif parameter.integer:
+            setting[parameter.name] = int(rng.integers(int(parameter.low), int(parameter.high) + 1))
+        else:
+            setting[parameter.name] = float(
+                rng.choice([parameter.low, parameter.high, rng.uniform(parameter.low, parameter.high)])
+            )
+    return setting
+
+
+def outside(parameter: Parameter) -> list[Value]:
+    """Return values one step outside the range of a parameter, and of the wrong kind."""
+    if parameter.choices:
+        return ["no such choice", 0.5]
+    step = 1 if parameter.integer else 1e-6 * max(1.0, parameter.high - parameter.low)
+    values: list[Value] = [parameter.low - step, parameter.high + step, float("nan"), "text"]
+    return [*values, parameter.low + 0.5] if parameter.integer else values
+
+
+# ---- schemes
+
+
+def check_counts(scheme: Scheme, shots: ShotTable) -> None:
+    """Counts are whole numbers in ``[0, max_count]``, one per shot, on the lattice and between its points."""
+    rng = np.random.default_rng(17)
+    lattice = list(scheme.settings(shots))
+    assert lattice, "there is at least one setting"
+    for setting in [*lattice, *(random_setting(scheme, shots, rng) for _ in range(20))]:
+        counts = scheme.counts(shots, setting)
+        assert counts.shape == (len(shots),)
+        assert counts.dtype == np.int64
+        assert ((counts >= 0) & (counts <= shots.max_count)).all()
+
+
+def check_lattice(scheme: Scheme, shots: ShotTable) -> None:
+    """Every setting of the lattice takes something, and no two take the same."""
+    counts = [tuple(scheme.counts(shots, setting)) for setting in scheme.settings(shots)]
+    assert len(set(counts)) == len(counts)
+    assert all(any(row) for row in counts)
+
+
+def check_parameters(scheme: Scheme, shots: ShotTable) -> None:
+    """A parameter out of range, unknown or missing is refused by its name; names are unique."""
+    parameters = scheme.parameters(shots)
+    assert len({parameter.name for parameter in parameters}) == len(parameters)
+    setting = dict(next(iter(scheme.settings(shots))))
+    assert set(setting) == {parameter.name for parameter in parameters}
+    with pytest.raises(ScanwiseError, match="has no parameter 'no_such_parameter'"):
+        scheme.counts(shots, {**setting, "no_such_parameter": 1})
+    for parameter in parameters:
+        for value in outside(parameter):
+            with pytest.raises(ScanwiseError, match=rf"^{re.escape(parameter.name)} must be"):
+                scheme.counts(shots, {**setting, parameter.name: value})
+        rest = {name: value for name, value in setting.items() if name != parameter.name}
+        with pytest.raises(ScanwiseError, match=f"needs a value for {re.escape(repr(parameter.name))}"):
+            scheme.counts(shots, rest)
+
+
+def check_repeatable(scheme: Scheme, shots: ShotTable) -> None:
+    """The same setting gives the same counts, whichever instance is asked and whatever was asked before."""
+    again = type(scheme)()
+    lattice = list(scheme.settings(shots))
+    assert lattice == list(again.settings(shots))
+    first = [scheme.counts(shots, setting).tolist() for setting in lattice]
+    second = [again.counts(shots, setting).tolist() for setting in reversed(lattice)]
+    assert first == second[::-1]
+
+
+SCHEME_CONTRACT: tuple[Callable[[Scheme, ShotTable], None], ...] = (
+    check_counts,
+    check_lattice,
+    check_parameters,
+    check_repeatable,
+)
+
+
+# ---- modalities
+
+
+def menu_of(modality: Modality) -> Menu:
+    """Return a menu of one modality, all its set-ups priced."""
+    needed = sorted({name for row in modality.shots.setups for name in row})
+    return Menu([modality], [Setup(name, Cost(money=3.0, minutes=1.0, visits=1.0)) for name in needed])
+
+
+def measure(modality: Modality, data: np.ndarray, counts: np.ndarray, seed: int = 0) -> Measurement:
+    """Measure with a generator of its own."""
+    return modality.measure(data, counts, np.random.default_rng(seed))
+
+
+def everything(modality: Modality) -> np.ndarray:
+    """Return every shot once, shape ``(shots,)``."""
+    return np.ones(len(modality.shots), dtype=np.int64)
+
+
+def complete_data(modality: Modality, patients: int) -> np.ndarray:
+    """Return data of patients who lack nothing."""
+    pool = modality.example_data(60, seed=1)
+    complete = ~np.isnan(pool.reshape(60, -1)).any(axis=1)
+    assert complete.sum() >= patients, "among 60 example patients a few must be complete"
+    return pool[complete][:patients]
+
+
+def check_names(modality: Modality) -> None:
+    """The name fits into a protocol key, the title is for people, `repr` is one line."""
+    protocol = Protocol({modality.name: everything(modality)})
+    assert Protocol.from_key(protocol.key) == protocol
+    assert modality.title.strip()
+    assert modality.schemes
+    for thing in (modality, modality.shots, menu_of(modality)):
+        assert "\n" not in repr(thing)
+        assert len(repr(thing)) <= 120
+        assert " object at 0x" not in repr(thing)
+    assert modality.describe(everything(modality)) == modality.title
+
+
+def check_schemes(modality: Modality) -> None:
+    """Every scheme on offer keeps the contract of schemes on this shot table."""
+    for scheme in modality.schemes:
+        for check in SCHEME_CONTRACT:
+            check(scheme, modality.shots)
+
+
+def check_price(modality: Modality) -> None:
+    """Every setting has a finite price >= 0, and no shot more ever costs less."""
+    menu = menu_of(modality)
+    for scheme in modality.schemes:
+        for setting in scheme.settings(modality.shots):
+            counts = scheme.counts(modality.shots, setting)
+            cost = menu.price(Protocol({modality.name: counts})).to_array()
+            assert np.isfinite(cost).all()
+            assert (cost >= 0).all()
+            for shot in np.flatnonzero(counts < modality.shots.max_count):
+                more = counts + (np.arange(len(counts)) == shot)
+                assert (menu.price(Protocol({modality.name: more})).to_array() >= cost).all()
+
+
+def check_full_protocol(modality: Modality) -> None:
+    """Everything once gives the data as they are, in their shape, and says that everything was taken."""
+    for patients in N_PATIENTS:
+        data = complete_data(modality, patients)
+        measured = measure(modality, data, everything(modality))
+        np.testing.assert_allclose(measured.data, data, rtol=1e-5, atol=1e-8)
+        np.testing.assert_array_equal(measured.counts, np.ones((patients, len(modality.shots))))
+        assert "\n" not in repr(measured)
+
+
+def check_nothing_asked(modality: Modality) -> None:
+    """Nothing asked, nothing known: NaN everywhere and counts of 0."""
+    for patients in N_PATIENTS:
+        data = complete_data(modality, patients)
+        measured = measure(modality, data, 0 * everything(modality))
+        assert measured.data.shape == data.shape
+        assert np.isnan(measured.data).all()
+        np.testing.assert_array_equal(measured.counts, np.zeros((patients, len(modality.shots))))
+
+
+def check_absent_shots(modality: Modality) -> None:
+    """A shot that is not asked for has the count 0 and, where the data have an axis of shots, no value."""
+    data = complete_data(modality, 5)
+    by_shot = data.ndim >= 2 and data.shape[1] == len(modality.shots)
+    for shot in range(len(modality.shots)):
+        counts = everything(modality)
+        counts[shot] = 0
+        measured = measure(modality, data, counts)
+        np.testing.assert_array_equal(measured.counts, np.tile(counts, (5, 1)))
+        if by_shot:
+            assert np.isnan(measured.data[:, shot]).all()
+            np.testing.assert_array_equal(measured.data[:, counts > 0], data[:, counts > 0])
+
+
+def check_patient_without_data(modality: Modality) -> None:
+    """A patient who lacks the modality has NaN and counts of 0 whatever is asked; the others are as if alone."""
+    data = complete_data(modality, 5)
+    alone = measure(modality, data[:1], everything(modality))
+    data[3] = np.nan
+    measured = measure(modality, data, everything(modality))
+    assert np.isnan(measured.data[3]).all()
+    expected = np.ones((5, len(modality.shots)))
+    expected[3] = 0
+    np.testing.assert_array_equal(measured.counts, expected)
+    np.testing.assert_allclose(measured.data[:1], alone.data)
+    for shot in range(len(modality.shots) if data.ndim >= 2 and data.shape[1] == len(modality.shots) else 0):
+        lacking = complete_data(modality, 2)
+        lacking[1, shot] = np.nan
+        effective = measure(modality, lacking, everything(modality)).counts
+        assert effective[1, shot] == 0
+        assert effective.sum() == effective.size - 1
+
+
+def check_counts_per_patient(modality: Modality) -> None:
+    """Patients may have counts of their own; the first shot for one says nothing about the next."""
+    data = complete_data(modality, 5)
+    counts = np.tile(everything(modality), (5, 1))
+    counts[::2, 0] = 0
+    together = measure(modality, data, counts)
+    np.testing.assert_array_equal(together.counts, counts)
+    for row in range(5):
+        alone = measure(modality, data[row : row + 1], counts[row])
+        np.testing.assert_array_equal(np.isnan(together.data[row]), np.isnan(alone.data[0]))
+
+
+def check_repeatable_measurement(modality: Modality) -> None:
+    """The same seed gives the same example data and the same measurement, another seed other data."""
+    data = modality.example_data(5, seed=2)
+    assert len(data) == 5
+    np.testing.assert_array_equal(data, modality.example_data(5, seed=2))
+    assert not np.array_equal(data, modality.example_data(5, seed=3), equal_nan=True)
+    first, second = (measure(modality, data, everything(modality), seed=4) for _ in range(2))
+    np.testing.assert_array_equal(first.data, second.data)
+    np.testing.assert_array_equal(first.counts, second.counts)
+
+
+def check_input_untouched(modality: Modality) -> None:
+    """Measuring changes neither the data nor the counts it was handed, nor hands out a window on them."""
+    data, counts = complete_data(modality, 5), everything(modality)
+    counts[0] = 0
+    before = data.copy(), counts.copy()
+    measured = measure(modality, data, counts)
+    np.testing.assert_array_equal(data, before[0])
+    np.testing.assert_array_equal(counts, before[1])
+    assert not np.shares_memory(measured.data, data)
+    assert not np.shares_memory(measured.counts, counts)
+
+
+MODALITY_CONTRACT: tuple[Callable[[Modality], None], ...] = (
+    check_names,
+    check_schemes,
+    check_price,
+    check_full_protocol,
+    check_nothing_asked,
+    check_absent_shots,
+    check_patient_without_data,
+    check_counts_per_patient,
+    check_repeatable_measurement,
+    check_input_untouched,
+)

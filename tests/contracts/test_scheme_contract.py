@@ -1,0 +1,92 @@
+"""Every registered scheme keeps the contract, on shot tables of odd sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from _contracts import SCHEME_CONTRACT, shot_tables
+from numpy.typing import NDArray
+
+from scanwise.design import Parameter, Scheme, Setting, ShotTable, Whole, make_scheme, schemes
+from scanwise.modalities import load_all
+
+load_all()
+
+
+@pytest.mark.parametrize("shots", shot_tables().values(), ids=shot_tables())
+@pytest.mark.parametrize("check", SCHEME_CONTRACT, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", sorted(schemes()))
+def test_scheme(name, check, shots):
+    check(make_scheme(name), shots)
+
+
+class FirstN(Scheme):
+    """A scheme that keeps the contract, to be broken below."""
+
+    name = "first_n"
+
+    def parameters(self, shots: ShotTable) -> tuple[Parameter, ...]:
+        return (Parameter("n", low=1, high=len(shots), integer=True),)
+
+    def settings(self, shots: ShotTable) -> Iterator[Setting]:
+        yield from ({"n": n} for n in range(1, len(shots) + 1))
+
+    def _counts(self, shots: ShotTable, setting: Setting) -> NDArray[np.int64]:
+        return (np.arange(len(shots)) < int(setting["n"])).astype(np.int64)
+
+
+class TooOften(FirstN):
+    def _counts(self, shots: ShotTable, setting: Setting) -> NDArray[np.int64]:
+        return 1 + shots.max_count
+
+
+class Fractions(FirstN):
+    def _counts(self, shots: ShotTable, setting: Setting) -> NDArray[np.int64]:
+        return super()._counts(shots, setting).astype(np.float64)
+
+
+class Twice(FirstN):
+    def settings(self, shots: ShotTable) -> Iterator[Setting]:
+        yield from ({"n": 1}, {"n": 1})
+
+
+class Unchecked(FirstN):
+    def counts(self, shots: ShotTable, setting: Setting) -> NDArray[np.int64]:
+        return self._counts(shots, {"n": 1, **setting})
+
+
+class Forgetful(FirstN):
+    calls = 0
+
+    def _counts(self, shots: ShotTable, setting: Setting) -> NDArray[np.int64]:
+        type(self).calls += 1
+        return np.full(len(shots), type(self).calls % 2, dtype=np.int64)
+
+
+@pytest.mark.parametrize("shots", shot_tables().values(), ids=shot_tables())
+def test_a_sound_scheme_passes(shots):
+    for check in SCHEME_CONTRACT:
+        check(FirstN(), shots)
+
+
+@pytest.mark.parametrize(
+    ("broken", "by"),
+    [
+        (TooOften, "check_counts"),
+        (Fractions, "check_counts"),
+        (Twice, "check_lattice"),
+        (Unchecked, "check_parameters"),
+        (Forgetful, "check_repeatable"),
+    ],
+)
+def test_the_contract_finds_what_is_broken(broken, by):
+    check = next(check for check in SCHEME_CONTRACT if check.__name__ == by)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        check(broken(), shot_tables()["7 shots"])
+
+
+def test_whole_takes_every_shot_whatever_the_size():
+    for shots in shot_tables().values():
+        assert Whole().counts(shots, {}).tolist() == [1] * len(shots)

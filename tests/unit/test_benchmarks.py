@@ -1,0 +1,98 @@
+"""Every benchmark runs, tiny, and writes what it promises; the figures themselves are in reports/published."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from scanwise.artifacts import read_json
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "experiments" / "benchmarks"
+DATA = Path(os.environ.get("SCANWISE_DATA", "../shared/data"))
+
+needs_data = pytest.mark.skipif(
+    not (DATA / "heart").is_dir(), reason="real patients are needed: set SCANWISE_DATA to their folder"
+)
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(SCRIPTS)
+
+    def load(name: str) -> ModuleType:
+        return importlib.import_module(name)
+
+    return load
+
+
+def check(content: dict[str, Any], out: Path, name: str, n_targets: int) -> None:
+    written = read_json(out / f"{name}.json")
+    text = (out / f"{name}.md").read_text(encoding="utf-8")
+    assert sorted(path.name for path in out.iterdir()) == [f"{name}.json", f"{name}.md"]
+    assert written["targets"] == content["targets"]
+    assert len(written["targets"]) == n_targets
+    for row in written["targets"]:
+        assert row["figure"] in text
+    for key in ("command", "versions", "seeds", "seconds", "patients"):
+        assert written[key], key
+    assert written["command"] in text
+    for private in (str(out), str(Path.home()), str(SCRIPTS.parents[1])):
+        assert private not in text + (out / f"{name}.json").read_text(encoding="utf-8")
+
+
+@needs_data
+def test_amortised_vs_refit_compares_all_sets_of_tests(script: Any, tmp_path: Path) -> None:
+    tiny = ["--repeats", "1", "--folds", "2", "--set", "model.steps=5", "split.inner=2"]
+    content = script("amortised_vs_refit").main([*tiny, "--out", str(tmp_path)])
+    check(content, tmp_path, "amortised_vs_refit", 7)
+    rows = content["tables"]["AUC per set of tests"]
+    assert len(rows) == 32
+    assert rows[0]["tests beside the history"] == "nothing more"
+    assert rows[-1]["tests beside the history"] == "everything"
+    assert rows[-1]["CA$"] == pytest.approx(323.97)
+
+
+@needs_data
+def test_heart_recommendation_asks_all_cohorts(script: Any, tmp_path: Path) -> None:
+    tiny = ["--seeds", "1", "--repeats", "1", "--folds", "2"]
+    less = ["--set", "model=refit", "split.inner=2", "evidence.n_resamples=100"]
+    content = script("heart_recommendation").main([*tiny, *less, "--out", str(tmp_path)])
+    check(content, tmp_path, "heart_recommendation", 10)
+    assert len(content["tables"]["Judged elsewhere"]) == 3
+    assert len(content["tables"]["Cleveland, one seed per row"]) == 1
+
+
+@needs_data
+def test_heart_to_dashboard_times_the_command(script: Any, tmp_path: Path) -> None:
+    tiny = ["--set", "model.steps=5", "split.repeats=1", "split.folds=2", "split.inner=2", "evidence.n_resamples=100"]
+    content = script("heart_to_dashboard").main([*tiny, "--out", str(tmp_path)])
+    check(content, tmp_path, "heart_to_dashboard", 1)
+    assert content["targets"][0]["met"] is True
+    stages = [row["stage"] for row in content["tables"]["Where the time went"]]
+    assert {"fit", "search", "confirm", "recommend", "report"} < set(stages)
+
+
+def test_scoring_speed_scores_as_many_as_asked(script: Any, tmp_path: Path) -> None:
+    tiny = ["--protocols", "50", "--patients", "40", "--tests", "7", "--refits", "2", "--steps", "3"]
+    content = script("scoring_speed").main([*tiny, "--out", str(tmp_path)])
+    check(content, tmp_path, "scoring_speed", 2)
+    assert content["targets"][0]["wanted"].startswith("50 different protocols on 40 patients")
+
+
+def test_scoring_speed_refuses_more_protocols_than_there_are(script: Any, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        script("scoring_speed").main(["--protocols", "50", "--tests", "3", "--out", str(tmp_path)])
+
+
+def test_null_coverage_counts_data_sets(script: Any, tmp_path: Path) -> None:
+    tiny = ["--datasets", "2", "--patients", "90", "--workers", "1", "--resamples", "100"]
+    splits = ["--splits", "crossfit, one repeat", "holdout", "--set", "short_list=5"]
+    content = script("null_coverage").main([*tiny, *splits, "--out", str(tmp_path)])
+    check(content, tmp_path, "null_coverage", 8)
+    assert list(content["tables"]) == ["crossfit, one repeat, 2 data sets", "holdout, 2 data sets"]
+    assert content["patients"] == "2 x 90 virtual"
