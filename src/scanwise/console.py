@@ -59,8 +59,8 @@ class ConsoleProgress:
         if done >= total or now - self._said.get(stage, 0.0) >= _LOG_EVERY_S:
             self._said[stage] = now
             left = (now - began) / done * (total - done) if done else 0.0
-            known = done and now - began > 1.0
-        waiting = f", {left:.0f} s left" if done < total and known else ""
+            known = 0 < done < total and now - began > 1.0
+            waiting = f", {left:.0f} s left" if known else ""
             self._console.print(f"{stage:<10} {done / total:4.0%}{waiting}  {text}", markup=False, soft_wrap=True)
 
     def farewell(self, run: Run) -> None:

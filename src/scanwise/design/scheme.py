@@ -40,6 +40,8 @@ class Parameter:
             )
         if self.log and not self.low > 0:
             raise ScanwiseError(f"parameter {self.name!r} is on a log scale and needs `low > 0`, but got {self.low=}")
+        if self.integer and not (float(self.low).is_integer() and float(self.high).is_integer()):
+            raise ScanwiseError(f"{self.name!r} is a whole number, but its range is [{self.low:g}, {self.high:g}]")
 
     def check(self, value: Value) -> None:
         """Raise a `ScanwiseError` that names the parameter where `value` is outside its range."""

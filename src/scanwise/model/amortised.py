@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import expit
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -63,10 +64,10 @@ class AmortisedModel:
                 raise ScanwiseError(
                     f"model.{name} must be above 0, but got {getattr(self, name)!r}", "leave it out for the default"
                 )
-        if self.protocols_per_step < 3:
+        if self.protocols_per_step < 4:
             raise ScanwiseError(
-                f"model.protocols_per_step must be at least 3, but got {self.protocols_per_step}",
-                "the full protocol, the smallest and one more",
+                f"model.protocols_per_step must be at least 4, but got {self.protocols_per_step}",
+                "the full protocol, the smallest, current practice and one more",
             )
 
     def describe(self) -> str:
@@ -130,7 +131,8 @@ class AmortisedModel:
         )
         directory.mkdir(parents=True, exist_ok=True)
         run = trainer.build(steps=self.steps, directory=directory, progress=progress)
-        with warnings.catch_warnings():
+        # a DataLoader draws from the global generator, which is put back
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")  # advice of Lightning about workers and logging, repeated at every fit
             run.fit(network, DataLoader(batches, batch_size=None))
         network = network.cpu().eval()
@@ -190,22 +192,22 @@ class NetworkScorer:
         """Return calibrated probabilities, shape ``(protocols, patients)``; see `scanwise.design.Scorer`."""
         temperature = self.network.temperature(torch.as_tensor(self._menu.matrix(protocols))).double().numpy()
         logits = self._logits(protocols, patients) / temperature[:, None]
-        probability: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-logits))
+        probability: NDArray[np.float64] = expit(logits)
         return probability
 
     def fit_temperature(self, protocols: Sequence[Protocol]) -> Tensor:
         """Return the logarithm of the temperature that minimises cross-entropy on the patients each network left out.
 
-        A weak Gaussian prior, worth ten patients, keeps it at 0 where the patients say nothing.
+        A weak Gaussian prior, worth one patient, keeps it at 0 where the patients say nothing.
         """
         logits = self._logits(protocols, self._parts.learn)
         label = self._data.label[self._parts.learn]
         about = self.network.protocol_features(torch.as_tensor(self._menu.matrix(protocols))).double().numpy()
-        prior = 10.0 / (2.0 * len(label))
+        prior = 1.0 / (2.0 * len(label))
 
         def loss(log_temperature: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             scaled = logits * np.exp(-about @ log_temperature)[:, None]
-            error = 1.0 / (1.0 + np.exp(-scaled)) - label
+            error = expit(scaled) - label
             value = np.mean(np.logaddexp(0.0, scaled) - label * scaled) + prior * np.sum(log_temperature**2)
             slope = -(error * scaled).mean(1) @ about / len(about) + 2.0 * prior * log_temperature
             return float(value), slope

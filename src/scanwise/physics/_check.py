@@ -17,13 +17,16 @@ LONGEST_T1_S = 30.0
 LARGEST_ADC_MM2_PER_S = 0.05
 """Far above free water at body temperature (0.003 mm^2/s); a larger number was given in 10^-3 mm^2/s."""
 
+_ROUNDING = 1e-6
+"""Share by which single precision may put a value above one that it equals."""
 
-def extremes(value: Value) -> tuple[float, float]:
-    """Return the smallest and the largest value; NaN for both where there is any, and 0, 0 where there is no value."""
+
+def _extremes(value: Value) -> tuple[float, ...]:
+    """Return the smallest and the largest value, NaN for both where there is any; nothing where there is no value."""
     if not isinstance(value, Tensor):
-        return float(value), float(value)
+        return (float(value),)
     if value.numel() == 0:
-        return 0.0, 0.0
+        return ()
     low, high = torch.aminmax(value.detach())
     return float(low), float(high)
 
@@ -39,7 +42,7 @@ def check_range(
     hint: str = "",
 ) -> None:
     """Raise a `ScanwiseError` naming the worst value outside ``[low, high]``, or ``(low, high]`` where `above`."""
-    for worst in extremes(value):
+    for worst in _extremes(value):
         if math.isfinite(worst) and (worst > low if above else worst >= low) and worst <= high:
             continue
         space = f" {unit}" if unit else ""
@@ -54,7 +57,7 @@ def check_not_above(name: str, value: Value, limit_name: str, limit: Value, *, u
     """Raise a `ScanwiseError` naming the first pair in which `value` is above `limit`."""
     space = f" {unit}" if unit else ""
     left, right = torch.broadcast_tensors(torch.as_tensor(value).detach(), torch.as_tensor(limit).detach())
-    over = left > right
+    over = left > right * (1 + _ROUNDING)
     if bool(over.any()):
         raise ScanwiseError(
             f"{name} must not be above {limit_name}, but got {name} = {float(left[over][0]):g}{space} with "

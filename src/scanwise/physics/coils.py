@@ -50,7 +50,9 @@ def coil_maps(
     Roemer PB et al. The NMR phased array. Magn Reson Med 1990;16:192-225 (combination with known maps, eq. 26).
     """
     if n_coils < 1 or min(matrix) < 1:
-        raise ScanwiseError(f"coil maps need n_coils >= 1 and a matrix of at least 1 x 1, but got {n_coils=}, {matrix=}")
+        raise ScanwiseError(
+            f"coil maps need n_coils >= 1 and a matrix of at least 1 x 1, but got {n_coils=}, {matrix=}"
+        )
     rng = np.random.default_rng(seed)
     step = 2 * math.pi / n_coils
     angle = rng.uniform(0, 2 * math.pi) + step * (np.arange(n_coils) + _ANGLE_JITTER * rng.uniform(-1, 1, n_coils))

@@ -130,7 +130,7 @@ class Fourier(Operator):
 @register_operator
 @dataclass(frozen=True, eq=False, repr=False)
 class PartialVolume(Operator):
-    """A finely rendered object seen at the resolution of the scan, ``(patients, rendered_y, rendered_x)`` to ``(y, x)``.
+    """A finely rendered object at the resolution of the scan, ``(patients, rendered_y, rendered_x)`` to ``(y, x)``.
 
     ``F_matrix^H crop F_rendered`` with the factor of `encode_down`. Cheaper than encoding every coil on the fine grid,
     and the same up to the variation of the coil maps within a voxel.

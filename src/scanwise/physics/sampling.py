@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from scanwise.errors import ScanwiseError
 from scanwise.physics._check import check_range
+
+_ROUNDING = 1e-9
+"""What ``fraction * n_lines`` may be above a whole number because of binary fractions."""
 
 
 def as_counts(counts: Tensor, n_lines: int) -> Tensor:
@@ -46,7 +51,7 @@ def partial_fourier_counts(n_lines: int, fraction: float, *, count: int = 1) -> 
         If the fraction is not in [0.5, 1], where the centre of k-space would be lost or lines would not exist.
     """
     check_range("the partial Fourier fraction", fraction, low=0.5, high=1.0, hint="6/8 and 7/8 are usual")
-    kept = min(n_lines, -int(-fraction * n_lines // 1))
+    kept = math.ceil(fraction * n_lines - _ROUNDING)
     counts = torch.zeros(n_lines, dtype=torch.int64)
     counts[n_lines - kept :] = count
     return counts

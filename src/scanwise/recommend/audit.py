@@ -127,24 +127,33 @@ def _shared_patients(folds: Sequence[Fold]) -> Finding:
 def _identical_patients(data: PatientData, menu: Menu, folds: Sequence[Fold]) -> Finding:
     patients = np.arange(len(data.label))
     rows = np.concatenate([data.data(name, patients).reshape(len(patients), -1) for name in menu.modalities], axis=1)
-    rows = np.column_stack([np.nan_to_num(rows, nan=-1e300), data.label])
-    _, first, copies = np.unique(rows, axis=0, return_inverse=True, return_counts=False, return_index=True)
-    groups = [np.flatnonzero(copies.reshape(-1) == group) for group in range(len(first))]
-    groups = [group for group in groups if len(group) > 1]
-    pairs = {pair for group in groups for pair in itertools.combinations(group.tolist(), 2)}
-    crossing = sum(
-        1
-        for a, b in pairs
-        if any((a in fold.test) != (b in fold.test) and (a in fold.learn or b in fold.learn) for fold in folds)
-    )
+    measured = ~np.isnan(rows).all(axis=1)  # patients of whom nothing is known are alike, but not the same
+    rows = np.column_stack([np.nan_to_num(rows, nan=-1e300), data.label])[measured]
+    judges = np.array([np.isin(patients[measured], fold.test) for fold in folds])
+    teaches = np.array([np.isin(patients[measured], fold.learn) for fold in folds])
+    _, group, size = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    pairs = crossing = 0
+    for number in np.flatnonzero(size > 1):
+        members = group.reshape(-1) == number
+        pairs += _pairs(int(size[number]))
+        # what a patient does in all folds; copies that do the same everywhere are on one side of every split
+        does, often = np.unique(np.concatenate([judges, teaches])[:, members], axis=1, return_counts=True)
+        judge, teach = does[: len(folds)], does[len(folds) :]
+        for a, b in itertools.combinations(range(len(often)), 2):
+            apart = (judge[:, a] != judge[:, b]) & (teach[:, a] | teach[:, b])
+            crossing += int(often[a] * often[b]) if apart.any() else 0
     if not pairs:
         return Finding("identical-patients", Severity.PASS, "No two patients have the same values throughout.")
     return Finding(
         "identical-patients",
         Severity.WARNING if crossing else Severity.INFO,
-        f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''} of patients have the same values throughout.",
+        f"{pairs} pair{'s' if pairs > 1 else ''} of patients have the same values throughout.",
         f"{crossing} of them stand on both sides of a split: the same patient twice, or chance?",
     )
+
+
+def _pairs(n: int) -> int:
+    return n * (n - 1) // 2
 
 
 def _sites(label: NDArray[np.int64], site: NDArray[np.str_]) -> Finding:

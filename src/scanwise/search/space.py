@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 
 from scanwise.artifacts import hash_json
-from scanwise.design import Menu, Modality, Parameter, Protocol, Scheme, Subset, Whole
+from scanwise.design import Menu, Modality, Parameter, Protocol, Scheme, Subset, Whole, settings_of
 from scanwise.errors import ScanwiseError, did_you_mean
 
 Pattern = tuple[int, ...]
@@ -48,7 +48,7 @@ class SearchSpace:
     Raises
     ------
     ScanwiseError
-        For an unknown modality, or scheme parameters that cannot be searched (a logarithmic range that touches 0).
+        For an unknown modality, or two schemes of one name.
     """
 
     def __init__(self, menu: Menu, mandatory: Protocol | None = None, allowed: Collection[str] | None = None) -> None:
@@ -101,7 +101,7 @@ class SearchSpace:
 
     def lattice(self) -> Iterator[Protocol]:
         """Iterate over the distinct protocols of the lattice, the last modality of the menu changing fastest."""
-        choices: list[list[Pattern]] = [[(), *_patterns(modality)] for modality in self.optional.values()]
+        choices: list[list[Pattern]] = [[(), *settings_of(modality)] for modality in self.optional.values()]
         for patterns in itertools.product(*choices):
             yield self._protocol(dict(zip(self.optional, patterns, strict=True)))
 
@@ -111,7 +111,7 @@ class SearchSpace:
         whole = self._protocol({name: (1,) * len(modality.shots)})
         if self.params(whole) is not None:
             return whole
-        return self._protocol({name: next(_patterns(modality), ())})
+        return self._protocol({name: next(settings_of(modality), ())})
 
     def suggest(self, trial: Trial) -> Protocol:
         """Turn the suggestions of an optimiser into a protocol (the only place that knows `suggest_*`)."""
@@ -207,17 +207,6 @@ def _check_schemes(modality: Modality) -> None:
     names = [scheme.name for scheme in modality.schemes]
     if not names or len(set(names)) != len(names):
         raise ScanwiseError(f"{modality.name!r} needs one or more schemes with different names, but has {names}")
-    for scheme in modality.schemes:
-        for parameter in scheme.parameters(modality.shots):
-            if parameter.choices:
-                continue
-            where = f"parameter {parameter.name!r} of {modality.name!r} ({scheme.name})"
-            if parameter.log and parameter.low <= 0:
-                raise ScanwiseError(f"{where} is logarithmic, so low > 0 must hold, but got low={parameter.low:g}")
-            if parameter.integer and not (float(parameter.low).is_integer() and float(parameter.high).is_integer()):
-                raise ScanwiseError(
-                    f"{where} is a whole number, but its range is [{parameter.low:g}, {parameter.high:g}]"
-                )
 
 
 def _suggest(trial: Trial, name: str, parameter: Parameter) -> typing.Any:
@@ -242,18 +231,9 @@ def _settings(
                 yield tuple(np.asarray(scheme.counts(modality.shots, setting)).tolist()), scheme, setting
 
 
-def _patterns(modality: Modality) -> Iterator[Pattern]:
-    """Distinct patterns in the order of schemes and settings; one without any shot is the same as "off"."""
-    seen: set[Pattern] = set()
-    for pattern, _, _ in _settings(modality):
-        if any(pattern) and pattern not in seen:
-            seen.add(pattern)
-            yield pattern
-
-
 def _n_patterns(modality: Modality, stop: int | None = None) -> int:
     if any(isinstance(scheme, Subset) for scheme in modality.schemes) and all(
         isinstance(scheme, Subset | Whole) for scheme in modality.schemes
     ):
         return 2 ** len(modality.shots) - 1  # every shot at once is one of the subsets
-    return sum(1 for _ in itertools.islice(_patterns(modality), stop))
+    return sum(1 for _ in itertools.islice(settings_of(modality), stop))

@@ -114,6 +114,7 @@ def test_covers_is_a_partial_order():
     assert not small.covers(large)
     assert not large.covers(other)
     assert not other.covers(large)
+    assert not Protocol({"a": [1, 2]}).covers(Protocol({"a": [2, 1]})), "more of one shot does not make up for another"
     assert small.covers(Protocol())
     assert not Protocol().covers(small)
     assert not small.covers(Protocol({"a": [1]})), "counts of another shot table are never covered"

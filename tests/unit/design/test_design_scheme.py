@@ -185,3 +185,8 @@ def test_random_protocols_repeat_with_their_seed():
 
     assert draw(3) == draw(3)
     assert draw(3) != draw(4)
+
+
+def test_whole_numbers_need_whole_bounds() -> None:
+    with pytest.raises(ScanwiseError, match="'n' is a whole number, but its range is"):
+        Parameter("n", low=0.5, high=3, integer=True)

@@ -302,7 +302,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(patients, menu, fold, trained, fo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(ScanwiseError, match="checkpoint of fold r0f1 could not be written to .*: .*No space left"):
+    with pytest.raises(ScanwiseError, match=r"checkpoint of fold r0f1 could not be written to .*: .*No space left"):
         replace(model, steps=2).fit(patients, menu, fold, seed=0, trainer=TRAINER, directory=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["network.ckpt"]
     assert (tmp_path / "network.ckpt").read_bytes() == (folder / "network.ckpt").read_bytes()

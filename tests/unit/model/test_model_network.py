@@ -160,9 +160,8 @@ def test_the_training_loss_is_cross_entropy_of_learners_and_a_prior(network, fea
                 terms.append(-np.log(probability if label[patient] else 1.0 - probability))
         expected += np.mean(terms)
     shrunk = ("weight", "unknown", "gain", "readout", "head.hidden", "out")
-    squares = [
-        float((value.detach() ** 2).sum()) for name, value in network.named_parameters() if name.endswith(shrunk)
-    ]
+    weights = {name: value.detach() for name, value in network.named_parameters()}
+    squares = [float((value**2).sum()) for name, value in weights.items() if name.endswith(shrunk)]
     assert len(squares) == 3 * 2 + 3
     assert float(loss) == pytest.approx(expected + 1.0 / (2 * 50) * sum(squares), rel=1e-4)
 

@@ -1,8 +1,8 @@
 """A made-up study of three tests whose worth is known: what the tests of `scanwise.recommend` reason about.
 
-Every test yields one number, N(worth, 1) in the sick and N(0, 1) in the well, independent of the others. The probability
-of a protocol is the exact posterior of the numbers it buys, so its AUC is Phi(|worth| / sqrt 2) (Green and Swets 1966),
-plus a little noise per network that makes no two networks agree entirely.
+Every test yields one number, N(worth, 1) in the sick and N(0, 1) in the well, independent of the others. What a
+protocol says is the exact posterior of the numbers it buys, so its AUC is Phi(|worth| / sqrt 2) (Green and Swets 1966),
+plus a little noise per network, so that no two networks agree entirely.
 """
 
 from __future__ import annotations

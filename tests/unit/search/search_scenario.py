@@ -80,6 +80,13 @@ class Plain(Modality):
         self.shots = shots
         self.schemes = tuple(schemes)
 
+    @classmethod
+    def example(cls) -> Plain:
+        return cls("plain", ShotTable.build(["only"]), [Whole()])
+
+    def example_data(self, patients: int, seed: int) -> NDArray[Any]:
+        return np.zeros((patients, len(self.shots), 1))
+
     def measure(self, data: NDArray[Any], counts: NDArray[np.int64], rng: np.random.Generator) -> Measurement:
         raise AssertionError("the search must not measure")
 

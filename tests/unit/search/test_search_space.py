@@ -207,24 +207,6 @@ def test_an_unknown_mandatory_modality_gets_a_suggestion() -> None:
         SearchSpace(make_menu(), Protocol({"ecgs": [1]}))
 
 
-def with_parameter(parameter: Parameter) -> Menu:
-    class Odd(FirstN):
-        def parameters(self, shots: ShotTable) -> tuple[Parameter, ...]:
-            return (parameter,)
-
-    return Menu([Plain("mri", ShotTable.build(["a"]), [Odd()])])
-
-
-def test_a_logarithmic_range_must_not_touch_zero() -> None:
-    with pytest.raises(ScanwiseError, match="low > 0 must hold"):
-        SearchSpace(with_parameter(Parameter("n", low=0, high=3, log=True)))
-
-
-def test_whole_numbers_need_whole_bounds() -> None:
-    with pytest.raises(ScanwiseError, match="is a whole number, but its range is"):
-        SearchSpace(with_parameter(Parameter("n", low=0.5, high=3, integer=True)))
-
-
 def test_two_schemes_of_one_name_are_refused() -> None:
     with pytest.raises(ScanwiseError, match="schemes with different names"):
         SearchSpace(Menu([Plain("mri", ShotTable.build(["a"]), [Whole(), Whole()])]))
