@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "scanwise"
-ROOMS = ("design", "modalities", "cohort", "model", "search", "evidence", "recommend", "report")
+ROOMS = ("design", "physics", "modalities", "cohort", "model", "search", "evidence", "recommend", "report")
 HELPERS = {"errors", "artifacts"}  # import nothing of scanwise but each other; anyone may use them
 
 ALLOWED: dict[str, set[str]] = {
     "design": set(),
-    "modalities": {"design"},
+    "physics": set(),
+    "modalities": {"design", "physics"},
     "cohort": {"design"},
     "model": {"design"},
     "search": {"design"},
@@ -32,14 +33,15 @@ ALLOWED: dict[str, set[str]] = {
 }
 NUMERIC_ONLY = {
     "design": {"numpy"},
-    "modalities": {"numpy"},
+    "modalities": {"numpy", "torch"},
+    "physics": {"numpy", "torch"},
     "cohort": {"numpy"},
     "evidence": {"numpy", "scipy", "sklearn"},
     "recommend": {"numpy", "scipy"},
     "artifacts": {"numpy"},
     "errors": set(),
 }
-ONLY_IN = {"optuna": {"search"}, "plotly": {"report"}, "torch": {"model"}, "lightning": {"model"}, "jinja2": {"report"}}
+ONLY_IN = {"optuna": {"search"}, "plotly": {"report"}, "torch": {"model", "physics", "modalities"}, "lightning": {"model"}, "jinja2": {"report"}}
 
 
 def imports_of(path: Path) -> list[tuple[str, int]]:

@@ -76,8 +76,8 @@ class AmortisedModel:
             "one network per fold that accepts any protocol (evidence of the modalities is summed; "
             f"{self.n_evidence} values each, {self.n_hidden} hidden units), trained for {self.steps} steps on "
             f"{self.protocols_per_step} protocols each, as an ensemble that leaves each inner fold out "
-            f"{self.members} time{'s' if self.members > 1 else ''}, with a temperature per protocol fitted on the "
-            "patients left out"
+            f"{self.members} time{'s' if self.members > 1 else ''}, with temperature and shift per protocol "
+            "fitted on the patients left out"
         )
 
     def fit(
@@ -137,7 +137,7 @@ class AmortisedModel:
             run.fit(network, DataLoader(batches, batch_size=None))
         network = network.cpu().eval()
         scorer = NetworkScorer(network, data, menu, parts)
-        network.log_temperature.copy_(scorer.fit_temperature(batches.calibration_protocols()))
+        network.calibration.copy_(scorer.fit_calibration(batches.calibration_protocols()))
         temporary = directory / ".network.ckpt"
         try:
             run.save_checkpoint(temporary, weights_only=True)
@@ -190,30 +190,32 @@ class NetworkScorer:
 
     def score(self, protocols: Sequence[Protocol], patients: Patients) -> NDArray[np.float64]:
         """Return calibrated probabilities, shape ``(protocols, patients)``; see `scanwise.design.Scorer`."""
-        temperature = self.network.temperature(torch.as_tensor(self._menu.matrix(protocols))).double().numpy()
-        logits = self._logits(protocols, patients) / temperature[:, None]
-        probability: NDArray[np.float64] = expit(logits)
+        logits = torch.as_tensor(self._logits(protocols, patients))
+        counts = torch.as_tensor(self._menu.matrix(protocols))
+        probability: NDArray[np.float64] = expit(self.network.calibrated(logits, counts).numpy())
         return probability
 
-    def fit_temperature(self, protocols: Sequence[Protocol]) -> Tensor:
-        """Return the logarithm of the temperature that minimises cross-entropy on the patients each network left out.
+    def fit_calibration(self, protocols: Sequence[Protocol]) -> Tensor:
+        """Return log temperature and shift that minimise cross-entropy on the patients each network left out.
 
-        A weak Gaussian prior, worth one patient, keeps it at 0 where the patients say nothing.
+        A weak Gaussian prior, worth two patients, keeps them at 0 where the patients say nothing.
         """
         logits = self._logits(protocols, self._parts.learn)
         label = self._data.label[self._parts.learn]
         about = self.network.protocol_features(torch.as_tensor(self._menu.matrix(protocols))).double().numpy()
-        prior = 1.0 / (2.0 * len(label))
+        prior = 2.0 / (2.0 * len(label))
 
-        def loss(log_temperature: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            scaled = logits * np.exp(-about @ log_temperature)[:, None]
-            error = expit(scaled) - label
-            value = np.mean(np.logaddexp(0.0, scaled) - label * scaled) + prior * np.sum(log_temperature**2)
-            slope = -(error * scaled).mean(1) @ about / len(about) + 2.0 * prior * log_temperature
-            return float(value), slope
+        def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            log_temperature, shift = flat.reshape(2, -1) @ about.T
+            scaled = logits * np.exp(-log_temperature)[:, None]
+            calibrated = scaled + shift[:, None]
+            error = expit(calibrated) - label
+            value = np.mean(np.logaddexp(0.0, calibrated) - label * calibrated) + prior * np.sum(flat**2)
+            slope = np.stack([-(error * scaled).mean(1), error.mean(1)]) @ about / len(about)
+            return float(value), slope.reshape(-1) + 2.0 * prior * flat
 
-        found = minimize(loss, np.zeros(about.shape[1]), jac=True, method="L-BFGS-B")
-        return torch.as_tensor(found.x, dtype=torch.float32)
+        found = minimize(loss, np.zeros(2 * about.shape[1]), jac=True, method="L-BFGS-B")
+        return torch.as_tensor(found.x.reshape(2, -1), dtype=torch.float32)
 
     @torch.inference_mode()
     def _logits(self, protocols: Sequence[Protocol], patients: Patients) -> NDArray[np.float64]:
@@ -270,7 +272,7 @@ class _Batches(IterableDataset[Mapping[str, Any]]):
         return self._settings.steps
 
     def calibration_protocols(self) -> list[Protocol]:
-        """Return the protocols the temperature is fitted on."""
+        """Return the protocols the calibration is fitted on."""
         return self._lattice or self._sandwich(np.random.default_rng([self._seed, 0x6361]))
 
     def _sandwich(self, rng: np.random.Generator) -> list[Protocol]:

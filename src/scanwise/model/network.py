@@ -78,7 +78,8 @@ class DiagnosisNetwork(pl.LightningModule):
     seed : initial weights.
     """
 
-    log_temperature: Tensor
+    calibration: Tensor
+    """Log temperature and shift, shape ``(2, 1 + modalities)``."""
 
     def __init__(
         self,
@@ -108,7 +109,7 @@ class DiagnosisNetwork(pl.LightningModule):
             }
         )
         self.head = Head(n_members=n_members, n_evidence=n_evidence, n_hidden=n_hidden, generator=generator)
-        self.register_buffer("log_temperature", torch.zeros(1 + len(panels)))
+        self.register_buffer("calibration", torch.zeros(2, 1 + len(panels)))
         self.prior_precision = prior_precision
         self.learning_rate = learning_rate
         self.steps = steps
@@ -160,17 +161,19 @@ class DiagnosisNetwork(pl.LightningModule):
         """Encode once, decode every protocol; see `encode` and `decode`."""
         return self.decode(self.encode(features), counts)
 
-    def temperature(self, counts: Tensor) -> Tensor:
-        """Return the temperature of each protocol, shape ``(protocols,)``.
+    def calibrated(self, logits: Tensor, counts: Tensor) -> Tensor:
+        """Return logits over a temperature, plus a shift, both of the protocol: ``logit / T + s``.
 
-        Its logarithm is linear in the share of each modality's shots that is taken: a network may be too sure with one
-        set of tests and not sure enough with another (Guo et al. 2017, equation 9, conditioned on the protocol).
+        ``log T`` and ``s`` are linear in the share of each modality's shots that is taken: a network may be too sure
+        with one set of tests and not sure enough with another (Guo et al. 2017, section 4, per protocol).
 
         Parameters
         ----------
+        logits : shape ``(protocols, patients)``.
         counts : shape ``(protocols, shots)``.
         """
-        return torch.exp(self.protocol_features(counts) @ self.log_temperature)
+        log_temperature, shift = self.calibration @ self.protocol_features(counts).T
+        return logits * torch.exp(-log_temperature)[:, None] + shift[:, None]
 
     def protocol_features(self, counts: Tensor) -> Tensor:
         """Return 1 and the share of each modality's shots that is taken, shape ``(protocols, 1 + modalities)``."""

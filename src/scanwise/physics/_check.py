@@ -56,7 +56,10 @@ def check_range(
 def check_not_above(name: str, value: Value, limit_name: str, limit: Value, *, unit: str = "", hint: str = "") -> None:
     """Raise a `ScanwiseError` naming the first pair in which `value` is above `limit`."""
     space = f" {unit}" if unit else ""
-    left, right = torch.broadcast_tensors(torch.as_tensor(value).detach(), torch.as_tensor(limit).detach())
+    device = value.device if isinstance(value, Tensor) else limit.device if isinstance(limit, Tensor) else None
+    left, right = torch.broadcast_tensors(
+        torch.as_tensor(value, device=device).detach(), torch.as_tensor(limit, device=device).detach()
+    )
     over = left > right * (1 + _ROUNDING)
     if bool(over.any()):
         raise ScanwiseError(

@@ -12,8 +12,9 @@ from scanwise.errors import ScanwiseError
 
 _LOOP_RADIUS = 0.8
 """Radius of a loop, in half fields of view; also how fast its sensitivity falls off."""
-_ARRAY_RADIUS = 1.5
-"""Distance of the loops from the centre, in half fields of view: outside, so that the phase is smooth everywhere."""
+_ARRAY_RADIUS = 1.9
+"""Distance of the loops from the centre, in half fields of view: even jittered they are outside the corners (sqrt 2),
+because the phase is singular at the loop itself."""
 _ANGLE_JITTER = 0.25
 _DISTANCE_JITTER = 0.1
 """Irregularity of the array: share of the angle between neighbours, and share of the distance."""

@@ -117,7 +117,7 @@ def complex_noise(
         raise ScanwiseError(f"noise needs one generator per patient, but got {len(generator)} for {shape[0]} patients")
     parts = torch.empty((*shape, 2), dtype=real, device=generator[0].device)
     for patient, stream in enumerate(generator):
-        torch.randn(tuple(parts.shape[1:]), dtype=real, generator=stream, out=parts[patient])
+        parts[patient].normal_(generator=stream)
     return torch.view_as_complex(parts).to(device)
 
 

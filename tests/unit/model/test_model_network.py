@@ -35,7 +35,7 @@ def network() -> DiagnosisNetwork:
         for encoder in network.encoders.values():
             encoder.mean.copy_(torch.randn(encoder.mean.shape, generator=generator))
             encoder.scale.copy_(0.5 + torch.rand(encoder.scale.shape, generator=generator))
-        network.log_temperature.copy_(0.3 * torch.randn(3, generator=generator))
+        network.calibration.copy_(0.3 * torch.randn(2, 3, generator=generator))
     return network.eval()
 
 
@@ -129,11 +129,13 @@ def test_a_patient_without_any_value_is_as_the_empty_protocol(network, features)
     np.testing.assert_allclose(logits[:, :, 5], np.broadcast_to(logits[:, :1, 0], (MEMBERS, len(COUNTS))), rtol=1e-5)
 
 
-def test_the_temperature_of_a_protocol(network):
-    a = network.log_temperature.double().numpy()
+def test_temperature_and_shift_of_a_protocol(network):
+    a, b = network.calibration.double().numpy()
+    logits = np.arange(2.0 * len(COUNTS)).reshape(len(COUNTS), 2) - 3.0
     shares = np.stack([COUNTS[:, 0] > 0, (COUNTS[:, 1:] > 0).mean(axis=1)], axis=1)
-    expected = np.exp(a[0] + shares @ a[1:])
-    np.testing.assert_allclose(network.temperature(torch.as_tensor(COUNTS)).numpy(), expected, rtol=1e-5)
+    expected = logits / np.exp(a[0] + shares @ a[1:])[:, None] + (b[0] + shares @ b[1:])[:, None]
+    found = network.calibrated(torch.as_tensor(logits), torch.as_tensor(COUNTS))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
 
 
 def test_the_training_loss_is_cross_entropy_of_learners_and_a_prior(network, features, monkeypatch):

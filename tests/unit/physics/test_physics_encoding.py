@@ -73,7 +73,8 @@ class TestPartialVolume:
 
     def test_a_voxel_blends_what_is_inside_it(self):
         image = torch.zeros(1, 64, 48)
-        image[:, :, 25:] = 1  # the edge passes through the middle of coarse voxel 12
+        image[:, :, 24] = 0.5  # the edge passes through the middle of fine voxel 24, which is that of coarse voxel 12
+        image[:, :, 25:] = 1
 
         coarse = PartialVolume((64, 48), (32, 24)).forward(image).real[0, 16]
 
@@ -109,14 +110,14 @@ class TestCoils:
     def test_the_same_array_at_every_resolution(self):
         coarse, fine = coil_maps((24, 37), n_coils=4, seed=1), coil_maps((48, 74), n_coils=4, seed=1)
 
-        torch.testing.assert_close(fine[:, ::2, ::2], coarse)
+        torch.testing.assert_close(fine[:, ::2, 1::2], coarse)  # the origin n // 2 is 12, 18 and 24, 37
 
-    def test_smooth_and_different(self):
-        maps = coil_maps((64, 48), n_coils=4, seed=5)
+    @pytest.mark.parametrize("seed", range(8))
+    def test_smooth_and_different(self, seed):
+        maps = coil_maps((64, 48), n_coils=4, seed=seed)
 
-        assert max((maps.diff(dim=axis).abs().max() for axis in (1, 2))) < 0.15
-        peaks = maps.abs().flatten(1).argmax(1)
-        assert len(set(peaks.tolist())) == 4
+        assert max(maps.diff(dim=axis).abs().max() for axis in (1, 2)) < 0.1
+        assert len(set(maps.abs().flatten(1).argmax(1).tolist())) == 4
         assert maps.abs().amax() > 0.8  # a loop sees what is next to it
         assert maps.abs().amin() < 0.25
 

@@ -116,7 +116,7 @@ class TestStreams:
 
 
 class TestRician:
-    SIGNAL = np.array([0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 30.0])
+    SIGNAL = np.array([0.0, 0.1, 0.5, 1.0, 2.0, 5.0])
 
     @pytest.mark.parametrize("sd", [0.2, 1.0])
     def test_moments_against_scipy(self, sd):
