@@ -41,7 +41,19 @@ NUMERIC_ONLY = {
     "artifacts": {"numpy"},
     "errors": set(),
 }
-ONLY_IN = {"optuna": {"search"}, "plotly": {"report"}, "torch": {"model", "physics", "modalities"}, "lightning": {"model"}, "jinja2": {"report"}}
+ONLY_IN = {
+    "optuna": {"search"},
+    "plotly": {"report"},
+    "jinja2": {"report"},
+    "lightning": {"model"},
+    "torch": {"model", "physics", "modalities"},
+}
+    "optuna": {"search"},
+    "plotly": {"report"},
+    "torch": {"model", "physics", "modalities"},
+    "lightning": {"model"},
+    "jinja2": {"report"},
+}
 
 
 def imports_of(path: Path) -> list[tuple[str, int]]:

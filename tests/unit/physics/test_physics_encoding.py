@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from scanwise.physics import (
     EchoTrain,
     EchoTrainBlur,
     PartialVolume,
-    add_noise,
     coil_maps,
     combine_coils,
     echo_train_modulation,
@@ -236,20 +234,3 @@ class TestEchoTrain:
 
         exact = sum(encoding.forward(tissues[:, t]) * modulation[:, t, None, :, None] for t in (0, 1))
         assert (cheap - exact).norm() < 0.03 * exact.norm()
-
-
-def test_speed():
-    """500 studies per second of 64 x 64 with 4 coils on one core, partial volume, noise and adjoint included."""
-    patients, generator = 16, torch.Generator().manual_seed(0)
-    counts = torch.ones(64, dtype=torch.int64)
-    encoding = CartesianEncoding.build(maps=coil_maps((64, 64), n_coils=4, seed=0), counts=counts, matrix=(64, 64))
-    coarse = PartialVolume((128, 128), (64, 64))
-    image = complex_image(patients, 128, 128).to(torch.complex64)
-    seconds = []
-    for _ in range(5):
-        start = time.process_time()
-        kspace = add_noise(encoding.forward(coarse.forward(image)), counts=counts, sd=0.1, generator=generator)
-        encoding.adjoint(kspace)
-        seconds.append(time.process_time() - start)
-
-    assert patients / min(seconds) > 500
