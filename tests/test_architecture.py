@@ -48,12 +48,6 @@ ONLY_IN = {
     "lightning": {"model"},
     "torch": {"model", "physics", "modalities"},
 }
-    "optuna": {"search"},
-    "plotly": {"report"},
-    "torch": {"model", "physics", "modalities"},
-    "lightning": {"model"},
-    "jinja2": {"report"},
-}
 
 
 def imports_of(path: Path) -> list[tuple[str, int]]:
