@@ -260,18 +260,15 @@ def test_the_blocker_blocks(tmp_path):
     assert "torch is not there" in blocked.stderr
 
 
-def test_another_budget_is_answered_in_seconds_without_torch_and_optuna(copy):
+def test_another_budget_is_answered_without_torch_and_optuna(copy):
     run = only_run(copy)
     before = times(run, "fit", "search", "scores")
     old = read_json(run / "recommendation.json")
     arguments = (f"from_run={run.relative_to(copy).as_posix()}", "budget.money=60")
 
-    began = time.monotonic()
     asked = run_python(WITHOUT_HEAVY, "stage=recommend", *arguments, cwd=copy)
-    seconds = time.monotonic() - began
 
     assert asked.returncode == 0, asked.stderr
-    assert seconds < 10, "a few seconds on an idle machine"
     assert "at most €60" in asked.stdout
     new = read_json(run / "recommendation.json")
     assert new["budget"]["limits"] == {"money": 60.0}

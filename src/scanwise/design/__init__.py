@@ -1,6 +1,6 @@
 """The vocabulary: shots, set-ups, costs, schemes, modalities, menus, protocols. numpy only."""
 
-from scanwise.design.cost import COST_AXES, COST_UNITS, Budget, Cost
+from scanwise.design.cost import COST_AXES, Budget, Cost, amount
 from scanwise.design.data import Column, Fold, PatientData, Patients, Scorer
 from scanwise.design.lattice import random_protocol, settings_of
 from scanwise.design.menu import BillItem, Menu
@@ -11,7 +11,6 @@ from scanwise.design.shots import Setup, ShotTable
 
 __all__ = [
     "COST_AXES",
-    "COST_UNITS",
     "BillItem",
     "Budget",
     "Column",
@@ -31,6 +30,7 @@ __all__ = [
     "ShotTable",
     "Subset",
     "Whole",
+    "amount",
     "make_scheme",
     "modality_kinds",
     "random_protocol",

@@ -75,17 +75,7 @@ class Cost:
 
     def reading(self, currency: str = "") -> str:
         """Return one line for people: the axes that are not zero, with units."""
-        parts = []
-        if self.money:
-            parts.append(f"{currency}{' ' if len(currency) > 1 else ''}{self.money:,.2f}")
-        if self.minutes:
-            parts.append(f"{self.minutes:g} min")
-        if self.msv:
-            parts.append(f"{self.msv:g} mSv")
-        if self.contrast_ml:
-            parts.append(f"{self.contrast_ml:g} mL contrast")
-        if self.visits:
-            parts.append(f"{self.visits:g} visit{'s' if self.visits != 1 else ''}")
+        parts = [amount(axis, self[axis], currency) for axis in _READING_ORDER if self[axis]]
         return ", ".join(parts) or "nothing"
 
 
@@ -98,8 +88,17 @@ def _is_amount(value: object) -> bool:
 COST_AXES: tuple[str, ...] = tuple(field.name for field in fields(Cost))
 """The axes of a cost, in the order of every cost array."""
 
-COST_UNITS: dict[str, str] = {"minutes": "min", "money": "", "msv": "mSv", "contrast_ml": "mL", "visits": "visits"}
-"""Unit of every axis; the unit of money is the currency of the menu."""
+_READING_ORDER = ("money", "minutes", "msv", "contrast_ml", "visits")
+_UNITS = {"minutes": "min", "msv": "mSv", "contrast_ml": "mL contrast"}
+
+
+def amount(axis: str, value: float, currency: str = "") -> str:
+    """Return an amount for people: ``"CA$ 194.20"``, ``"25 min"``, ``"1 visit"``."""
+    if axis == "money":
+        return f"{currency}{' ' if len(currency) > 1 else ''}{value:,.2f}"
+    if axis == "visits":
+        return f"{value:g} visit{'' if value == 1 else 's'}"
+    return f"{value:g} {_UNITS[axis]}"
 
 
 @dataclass(frozen=True)
@@ -153,8 +152,4 @@ class Budget:
         """Return one line for people."""
         if not self.limits:
             return "no limit"
-        words = {
-            axis: (f"{currency}{value:g}" if axis == "money" else f"{value:g} {COST_UNITS[axis]}")
-            for axis, value in self.limits.items()
-        }
-        return "at most " + ", ".join(words.values())
+        return "at most " + ", ".join(amount(axis, limit, currency) for axis, limit in self.limits.items())

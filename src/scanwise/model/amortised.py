@@ -76,7 +76,7 @@ class AmortisedModel:
             "one network per fold that accepts any protocol (evidence of the modalities is summed; "
             f"{self.n_evidence} values each, {self.n_hidden} hidden units), trained for {self.steps} steps on "
             f"{self.protocols_per_step} protocols each, as an ensemble that leaves each inner fold out "
-            f"{self.members} time{'s' if self.members > 1 else ''}, with temperature and shift per protocol "
+            f"{'once' if self.members == 1 else f'{self.members} times'}, with temperature and shift per protocol "
             "fitted on the patients left out"
         )
 

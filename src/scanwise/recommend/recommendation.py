@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from scanwise.design import COST_UNITS, Budget, Cost, Menu, Protocol
+from scanwise.design import Budget, Cost, Menu, Protocol, amount
 from scanwise.errors import ScanwiseError
 from scanwise.evidence import (
     Assessment,
@@ -273,7 +273,7 @@ def _decide(
 ) -> dict[str, Any]:
     menu, reference = record.menu, record.menu.reference.key
     currency = menu.currency
-    today = f"{_money(costs[reference], rule.primary, currency)}"
+    today = f"{amount(rule.primary, costs[reference][rule.primary], currency)}"
     if choice.key is None:
         cheapest = min(costs, key=lambda key: costs[key][rule.primary])
         missed = {axis: excess for axis, excess in budget.violations(costs[cheapest]).items() if excess > 1e-9}
@@ -288,7 +288,7 @@ def _decide(
             "reasons": [],
         }
     proposed = Protocol.from_key(choice.key)
-    price = _money(costs[choice.key], rule.primary, currency)
+    price = amount(rule.primary, costs[choice.key][rule.primary], currency)
     assessment = assessments[choice.key]
     comparison = assessment.versus_reference
     evidence = f"AUC {assessment.auc.reading()}"
@@ -309,7 +309,8 @@ def _decide(
         evidence = f"Not shown to be as good as today's protocol ({today}). {evidence}"
     elif vetoes:
         status, key = "no change", reference
-        headline = f"Keep today's protocol ({today}): the cheaper one did not pass."
+        over = "" if budget.allows(costs[reference]) else ", although it is over the budget"
+        headline = f"Keep today's protocol ({today}{over}): the cheaper one did not pass."
         evidence = f"It would have been {menu.reading(proposed)} for {price}. {evidence}"
     else:
         status, key = "change", choice.key
@@ -443,13 +444,13 @@ def _sensitivity(
     if mine and mine[0] > 0:
         limit, below = steps[mine[0]][0], steps[mine[0] - 1][1]
         sentences.append(
-            f"Less than {_amount(limit, axis, menu.currency)} to spend: "
+            f"Less than {amount(axis, limit, menu.currency)} to spend: "
             f"{menu.reading(Protocol.from_key(below.key or ''))} would be picked."
         )
     if mine and mine[-1] + 1 < len(steps):
         limit, above = steps[mine[-1] + 1]
         sentences.append(
-            f"{_amount(limit, axis, menu.currency)} or more to spend: "
+            f"{amount(axis, limit, menu.currency)} or more to spend: "
             f"{menu.reading(Protocol.from_key(above.key or ''))} would be picked."
         )
     proposed = Protocol.from_key(choice.key)
@@ -463,20 +464,10 @@ def _sensitivity(
                 rivals.setdefault(name, (gap, key))
     for name, (gap, key) in sorted(rivals.items(), key=lambda item: item[1])[:3]:
         sentences.append(
-            f"{_capital(menu.modalities[name].title)} dearer by more than {_amount(gap, axis, menu.currency)}: "
+            f"{_capital(menu.modalities[name].title)} dearer by more than {amount(axis, gap, menu.currency)}: "
             f"{menu.reading(Protocol.from_key(key))} would be picked."
         )
     return sentences
-
-
-def _money(cost: Cost, axis: str, currency: str) -> str:
-    return _amount(cost[axis], axis, currency)
-
-
-def _amount(value: float, axis: str, currency: str) -> str:
-    if axis == "money":
-        return f"{Cost(money=value).reading(currency)}" if value else f"{currency} 0"
-    return f"{value:g} {COST_UNITS[axis]}"
 
 
 def _and(words: Sequence[str]) -> str:

@@ -3,13 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scanwise.design import COST_AXES, COST_UNITS, Budget, Cost
+from scanwise.design import COST_AXES, Budget, Cost, amount
 from scanwise.errors import ScanwiseError
 
 
-def test_axes_and_units_name_the_same_things():
+def test_the_axes_keep_their_order():
     assert COST_AXES == ("minutes", "money", "msv", "contrast_ml", "visits")
-    assert tuple(COST_UNITS) == COST_AXES
 
 
 def test_costs_add_per_axis():
@@ -87,4 +86,12 @@ def test_a_budget_from_a_mapping():
 
 def test_a_budget_reads_in_words():
     assert Budget().reading("€") == "no limit"
-    assert Budget(minutes=30, money=200, msv=5).reading("€") == "at most 30 min, €200, 5 mSv"
+    assert Budget(minutes=30, money=200, msv=5).reading("€") == "at most 30 min, €200.00, 5 mSv"
+
+
+def test_amounts_are_written_for_people() -> None:
+    words = [amount(axis, 1.0, "CA$") for axis in COST_AXES]
+
+    assert words == ["1 min", "CA$ 1.00", "1 mSv", "1 mL contrast", "1 visit"]
+    assert amount("money", 1234.5, "€") == "€1,234.50"
+    assert amount("visits", 2.0) == "2 visits"

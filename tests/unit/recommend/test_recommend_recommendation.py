@@ -146,7 +146,7 @@ def test_headline_and_lead_tell_price_quality_and_certainty(case):
 def test_nothing_affordable_says_what_the_cheapest_misses():
     decision = answer("nothing affordable").content["decision"]
 
-    assert decision["headline"] == "No protocol fits: at most €4, 1 visits."
+    assert decision["headline"] == "No protocol fits: at most €4.00, 1 visit."
     assert decision["lead"] == "The cheapest one, history, costs €5.00, 1 visit and misses money by 1."
     assert answer("nothing affordable").content["nested"]["picks"] == []
 
