@@ -27,8 +27,9 @@ ALLOWED: dict[str, set[str]] = {
     "artifacts": set(),
     "config": set(),
     "console": {"pipeline"},
-    "cli": {"config", "console", "pipeline"},
-    "pipeline": {*ROOMS, "config", "cli"},
+    "composing": {"config"},
+    "cli": {"composing", "console", "pipeline"},
+    "pipeline": {*ROOMS, "composing", "config"},
     "__init__": {"pipeline"},
 }
 NUMERIC_ONLY = {

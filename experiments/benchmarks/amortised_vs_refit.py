@@ -13,11 +13,12 @@ import numpy as np
 from _result import Result, parser
 from scipy.stats import kendalltau
 
+from scanwise.composing import compose_config
 from scanwise.design import Protocol
 from scanwise.evidence import AucEstimates, Interval, ScoreTable, auc_with_covariance, normal_interval
 from scanwise.evidence.roc import MAX_SHARED_LEARNING
 from scanwise.model import AmortisedModel, RefitModel, TrainerSettings
-from scanwise.pipeline import Run, compose, open_run
+from scanwise.pipeline import Run, open_run
 from scanwise.search import SearchSpace
 
 MEAN_GAP, WORST_GAP, TAU = -0.005, -0.02, 0.9
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     result = Result("amortised_vs_refit", str(__doc__), arguments)
     with tempfile.TemporaryDirectory() as folder:
         overrides = [f"split.repeats={options.repeats}", f"split.folds={options.folds}", f"seed={options.seed}"]
-        run = open_run(compose(["experiment=heart", *overrides, f"out={folder}", *options.set]))
+        run = open_run(compose_config(["experiment=heart", *overrides, f"out={folder}", *options.set]))
         protocols = list(SearchSpace(run.menu, mandatory=run.menu.always).lattice())
         settings = {key: value for key, value in run.config["model"].items() if key != "_target_"}
         models = {

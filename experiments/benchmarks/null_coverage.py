@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from _result import Result, parser
 
+from scanwise.composing import compose_config
 from scanwise.evidence import Interval, normal_interval, wilson_interval
-from scanwise.pipeline import compose, open_run
+from scanwise.pipeline import open_run
 
 FALSE_BETTER, COVERAGE = 0.05, (0.93, 0.97)
 SPLITS = {
@@ -86,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def one_dataset(overrides: Sequence[str], seed: int) -> dict[str, Any]:
     """Take one null data set through all stages and return what was claimed and covered."""
     with tempfile.TemporaryDirectory() as folder:
-        run = open_run(compose([*overrides, f"cohort.seed={seed}", f"seed={seed}", f"out={folder}"]))
+        run = open_run(compose_config([*overrides, f"cohort.seed={seed}", f"seed={seed}", f"out={folder}"]))
         for stage in ("fit", "search", "confirm"):
             run.run(stage)
         recommendation = run.recommend()

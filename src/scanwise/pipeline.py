@@ -25,6 +25,7 @@ from scanwise.artifacts import (
     write_json,
     write_text,
 )
+from scanwise.composing import compose_config, setting_names
 from scanwise.config import FREE_OF_RUN, STAGES
 from scanwise.design import Budget, Cost, Fold, Menu, Modality, Protocol, Scorer, Setup
 from scanwise.errors import ScanwiseError, did_you_mean
@@ -548,13 +549,6 @@ def load_run(path: str | os.PathLike[str]) -> Run:
     return Run(_stored_config(directory), directory)
 
 
-def compose(overrides: Sequence[str], config_dir: str | os.PathLike[str] | None = None) -> DictConfig:
-    """Compose the configuration from overrides as on the command line, for notebooks and tests."""
-    from scanwise.cli import compose_config
-
-    return compose_config(list(overrides), None if config_dir is None else Path(config_dir))
-
-
 def run(*overrides: str, config_dir: str | os.PathLike[str] | None = None, progress: Progress | None = None) -> Run:
     """Run stages from a notebook: ``scanwise.run("experiment=heart", "budget.money=200")``.
 
@@ -564,9 +558,8 @@ def run(*overrides: str, config_dir: str | os.PathLike[str] | None = None, progr
     config_dir : folder with your own configuration.
     progress : told how far the work is.
     """
-    config = compose(overrides, config_dir)
-    typed = [override.lstrip("+~").partition("=")[0] for override in overrides]
-    opened = open_run(config, typed=typed, command=f"scanwise.run{overrides!r}", progress=progress)
+    config = compose_config(list(overrides), None if config_dir is None else Path(config_dir))
+    opened = open_run(config, typed=setting_names(overrides), command=f"scanwise.run{overrides!r}", progress=progress)
     return opened.run(config.stage)
 
 

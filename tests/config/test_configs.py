@@ -10,9 +10,9 @@ import yaml
 from hydra.utils import get_class
 
 import scanwise
-from scanwise.cli import CONF
+from scanwise.composing import CONF, compose_config
 from scanwise.config import STAGES
-from scanwise.pipeline import _instantiate, compose, open_run
+from scanwise.pipeline import _instantiate, open_run
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
@@ -90,7 +90,7 @@ def test_every_option_composes_and_is_built(group, option, real_data, tmp_path):
         overrides.append(f"menu={option}")  # a cohort is read for a menu of its modalities
         if "SCANWISE_DATA" in text_of(CONF / group / f"{option}.yaml"):
             real_data()
-    run = open_run(compose(overrides))
+    run = open_run(compose_config(overrides))
 
     built = {
         "cohort": lambda: run.cohort,
@@ -107,8 +107,8 @@ def test_every_option_composes_and_is_built(group, option, real_data, tmp_path):
 
 @pytest.mark.parametrize("name", [option for group, option in OPTIONS if group == "menu"])
 def test_every_menu_prices_all_it_offers(name):
-    menu = open_run(compose([f"menu={name}"])).menu
-    config = compose([f"menu={name}"]).menu
+    menu = open_run(compose_config([f"menu={name}"])).menu
+    config = compose_config([f"menu={name}"]).menu
 
     assert list(menu.modalities) == list(config.modalities)
     assert menu.currency
@@ -127,13 +127,13 @@ def test_an_experiment_says_what_it_asks(name):
     assert re.search(r"^Question: \w.+\?", header, re.MULTILINE), "a question"
     assert re.search(r"^Hypothesis: \w", header, re.MULTILINE)
     assert re.search(r"^Expected runtime: .*(minute|second)", header, re.MULTILINE)
-    config = compose([f"experiment={name}"])
+    config = compose_config([f"experiment={name}"])
     assert config.name == name, "its runs are found under its own name"
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_runs_through_all_stages(name, real_data, tmp_path):
-    config = compose([f"experiment={name}"])
+    config = compose_config([f"experiment={name}"])
     kinds = (
         str(config.split._target_).rpartition(".")[2].lower(),
         str(config.model._target_).rpartition(".")[2].lower(),

@@ -19,8 +19,8 @@ import yaml
 
 import scanwise
 from scanwise.artifacts import hash_json, read_json
+from scanwise.composing import compose_config
 from scanwise.config import STAGES
-from scanwise.pipeline import compose
 
 ROOT = Path(__file__).resolve().parents[2]
 COHORT = ("cohort.n=180", "trainer.log=false", "evidence.n_resamples=200")
@@ -470,7 +470,7 @@ def test_the_configuration_can_be_read_again(home):
     stored = yaml.safe_load((only_run(home) / "config.yaml").read_text("utf-8"))
 
     run = scanwise.load_run(only_run(home))
-    composed = compose([*SMALL, "out=runs"])
+    composed = compose_config([*SMALL, "out=runs"])
 
     assert stored == run.config
     assert stored.keys() == composed.keys()

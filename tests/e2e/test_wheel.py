@@ -66,7 +66,7 @@ def test_the_installed_command_works_from_an_empty_folder(wheel, tmp_path):
     environment = {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
     python = str(home / "bin" / "python")
     where = subprocess.run(
-        [python, "-c", "import scanwise, scanwise.cli; print(scanwise.__file__, scanwise.cli.CONF)"],
+        [python, "-c", "import scanwise, scanwise.composing; print(scanwise.__file__, scanwise.composing.CONF)"],
         cwd=empty,
         env=environment,
         check=True,

@@ -31,9 +31,8 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from scanwise.design import Cost, Protocol
 from scanwise.errors import ScanwiseError
-from scanwise.search._scoring import Ledger, Limits, Outcome, Progress, Scoring, Yardstick
+from scanwise.search._scoring import SAMPLERS, Ledger, Limits, Outcome, Progress, Scoring, Yardstick
 from scanwise.search.result import DIAGNOSIS, SearchResult, directions
-from scanwise.search.search import SAMPLERS
 from scanwise.search.space import SearchSpace
 
 JOURNAL = "journal.log"

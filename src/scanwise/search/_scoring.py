@@ -32,6 +32,9 @@ MAX_CONSECUTIVE_FAILURES = 3
 _TRACEBACK_CHARACTERS = 2000
 _ROUNDING = 1e-9  # as in Budget.allows
 
+SAMPLERS: dict[str, str] = {"tpe": "TPE", "nsga2": "NSGA-II", "random": "random", "gp": "Gaussian process"}
+"""Samplers of `OptunaSearch`, and their names for people."""
+
 
 @dataclass(frozen=True)
 class Outcome:

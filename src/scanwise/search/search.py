@@ -10,6 +10,7 @@ from pathlib import Path
 from scanwise.design import Budget, Protocol
 from scanwise.errors import ScanwiseError, did_you_mean
 from scanwise.search._scoring import (
+    SAMPLERS,
     Ledger,
     Limits,
     Objective,
@@ -21,9 +22,6 @@ from scanwise.search._scoring import (
 )
 from scanwise.search.result import SearchResult, check_objectives
 from scanwise.search.space import SearchSpace
-
-SAMPLERS: dict[str, str] = {"tpe": "TPE", "nsga2": "NSGA-II", "random": "random", "gp": "Gaussian process"}
-"""Samplers of `OptunaSearch`, and their names for people."""
 
 
 class Search(typing.Protocol):
