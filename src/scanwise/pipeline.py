@@ -480,6 +480,8 @@ class Run:
             "seconds": round(seconds, 3),
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
+        if stage == "recommend":
+            self.manifest["stages"].pop("report", None)  # what was drawn before shows another recommendation
         if stage == "fit":
             self.manifest["model"] = {"kind": self._model.kind, "text": self._model.describe()}
         self._save()

@@ -93,7 +93,6 @@ class Recommendation:
     def __repr__(self) -> str:
         decision = self.content["decision"]
         lines = [f"Recommendation ({self.content['budget']['text']}): {decision['headline']}", f"  {decision['lead']}"]
-        lines += [f"  {reason}" for reason in decision["reasons"]]
         return "\n".join(lines)
 
 
@@ -311,7 +310,8 @@ def _decide(
         status, key = "no change", reference
         over = "" if budget.allows(costs[reference]) else ", although it is over the budget"
         headline = f"Keep today's protocol ({today}{over}): the cheaper one did not pass."
-        evidence = f"It would have been {menu.reading(proposed)} for {price}. {evidence}"
+        why = " ".join(finding.title for finding in vetoes)
+        evidence = f"{why} It would have been {menu.reading(proposed)} for {price}. {evidence}"
     else:
         status, key = "change", choice.key
         quality = (
