@@ -389,7 +389,7 @@ def test_the_methods_text_names_the_numbers():
     text = AmortisedModel(n_evidence=7, n_hidden=5, steps=33, members=2, protocols_per_step=21).describe()
     for words in ("7 values", "5 hidden units", "33 steps", "21 protocols", "2 times"):
         assert words in text
-    assert "1 time," in AmortisedModel(members=1).describe()
+    assert "fold out once," in AmortisedModel(members=1).describe()
 
 
 @pytest.mark.parametrize(
