@@ -111,6 +111,7 @@ def one_dataset(overrides: Sequence[str], seed: int) -> dict[str, Any]:
         "picked_difference": None if picked is None else _covers(picked["difference"], 0.0),
         "picked_auc": _covers(assessments[proposed]["auc"], 0.5),
         "procedure": None if content["nested"] is None else _covers(content["nested"]["difference"], 0.0),
+        "procedure_auc": None if content["nested"] is None else _covers(content["nested"]["auc"], 0.5),
     }
 
 
@@ -151,6 +152,7 @@ def _report(result: Result, split: str, found: Sequence[dict[str, Any]]) -> None
         ["coverage, AUC, everything", _share([one["reference_auc"] for one in found])],
         ["coverage, AUC, history alone", _share([one["least_auc"] for one in found])],
         ["coverage, AUC, protocol picked", _share([one["picked_auc"] for one in found])],
+        ["coverage, AUC, whole procedure", _share([one["procedure_auc"] for one in found])],
     ]
     result.table(
         f"{split}, {n} data sets",

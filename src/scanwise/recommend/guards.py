@@ -82,14 +82,14 @@ def _confirmed(case: Case) -> Finding:
         return Finding(
             "confirmed",
             Severity.PASS,
-            f"Patients the search never saw confirm it: {comparison.verdict}, margin {short(comparison.margin, 2)}.",
+            f"Held-out patients confirm it: {comparison.verdict}, margin {short(comparison.margin, 2)}.",
             f"Difference in AUC to the reference {interval}.",
         )
     words = "is inferior" if comparison.verdict == "inferior" else "is not shown to be non-inferior"
     return Finding(
         "confirmed",
         Severity.FAIL,
-        f"On patients the search never saw, the cheaper protocol {words}, margin {short(comparison.margin, 2)}.",
+        f"On held-out patients the cheaper protocol {words}, margin {short(comparison.margin, 2)}.",
         f"Difference in AUC to the reference {interval}; more patients, or a wider margin, could settle it.",
         vetoes=True,
     )

@@ -135,7 +135,7 @@ def recommend(record: Record, budget: Budget, rule: Rule) -> Recommendation:
     findings: list[Finding] = []
     if choice.key is not None:
         findings = guards(_case(record, assessments, choice.key, budget, rule, nested))
-    decision = _decide(record, choice, assessments, costs, [*findings, *record.audit], budget, rule)
+    decision = _decide(record, choice, assessments, costs, [*findings, *record.audit], budget, rule, nested)
     axes = [rule.primary, *(axis for axis in menu.priced_axes() if axis != rule.primary)]
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -269,6 +269,7 @@ def _decide(
     findings: Sequence[Finding],
     budget: Budget,
     rule: Rule,
+    nested: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     menu, reference = record.menu, record.menu.reference.key
     currency = menu.currency
@@ -296,7 +297,13 @@ def _decide(
             f" against {short(assessments[reference].auc.value)} today, difference {comparison.difference.reading()}, "
             f"margin {short(rule.margin, 2)}"
         )
-    evidence += f"; judged on {assessment.n} patients the search never saw."
+    if nested is None:
+        evidence += f"; judged on {assessment.n} patients the search never saw."
+    else:  # with cross-fitting the final pick rests on all patients, so the whole procedure is judged beside it
+        evidence += f"; judged on {assessment.n} patients by networks that never saw them."
+        if comparison is not None and nested["difference"] is not None:
+            procedure = Interval.from_dict(nested["difference"])
+            evidence += f" With the choice left to other patients as well: {procedure.reading()}."
     vetoes = [finding for finding in findings if finding.vetoes]
     confirmed = comparison is None or comparison.verdict in ("better", "non-inferior")
     if choice.key == reference:

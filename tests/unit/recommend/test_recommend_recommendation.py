@@ -133,7 +133,11 @@ def test_headline_and_lead_tell_price_quality_and_certainty(case):
     assert f"€{candidate['cost']['money']:,.2f}" in decision["headline"] + decision["lead"]
     assert "€255.00" in decision["headline"] + decision["lead"], "what it costs today"
     assert f"AUC {area.reading()}" in decision["lead"]
-    assert f"judged on {candidate['assessment']['n']} patients the search never saw" in decision["lead"]
+    nested = recommendation.content["nested"]
+    unseen = "the search never saw" if nested is None else "by networks that never saw them"
+    assert f"judged on {candidate['assessment']['n']} patients {unseen}." in decision["lead"]
+    if nested is not None and decision["proposed"] != REFERENCE:
+        assert f"as well: {Interval.from_dict(nested['difference']).reading()}." in decision["lead"]
     if decision["proposed"] != REFERENCE:
         assert "difference" in decision["lead"]
         assert "margin .03" in decision["lead"]
