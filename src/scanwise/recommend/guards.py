@@ -58,6 +58,8 @@ class Case:
     """Difference to the reference of the whole procedure, judged by nested cross-fitting."""
     affordable_reference: bool
     """Whether the reference is within the budget."""
+    nested_auc: Interval | None = None
+    """AUC of the whole procedure, choice included; `None` where the pick was made on other patients anyway."""
 
 
 def guards(case: Case) -> list[Finding]:
@@ -118,13 +120,16 @@ def _patients(case: Case) -> Finding:
 
 
 def _informative(case: Case) -> Finding:
+    """A pick that its own judges helped to make looks better than it is, so the whole procedure must inform too."""
     area = case.proposed.auc
-    if not area.low > 0.5:
+    procedure = case.nested_auc
+    if not area.low > 0.5 or (procedure is not None and not procedure.low > 0.5):
+        beside = "" if procedure is None else f" With the choice left to other patients as well: {procedure.reading()}."
         return Finding(
             "informative",
             Severity.FAIL,
             "The protocol does not tell the sick from the well: its AUC may be 0.5.",
-            f"AUC {area.reading()}.",
+            f"AUC {area.reading()}.{beside}",
             vetoes=True,
         )
     return Finding("informative", Severity.PASS, "The protocol tells the sick from the well.", f"AUC {area.reading()}.")

@@ -243,6 +243,7 @@ def _case(
         pick_share=None if nested is None else shares.get(key, 0.0),
         nested=None if nested is None or nested["difference"] is None else Interval.from_dict(nested["difference"]),
         affordable_reference=budget.allows(menu.price(menu.reference)),
+        nested_auc=None if nested is None or nested["auc"] is None else Interval.from_dict(nested["auc"]),
     )
 
 

@@ -153,6 +153,14 @@ def test_informative(area, expected):
     assert outcome(found("informative", proposed=proposed(auc=area))) == expected
 
 
+@pytest.mark.parametrize(("low", "expected"), [(0.51, PASS), (0.49, VETO)])
+def test_a_pick_informs_only_where_the_whole_procedure_does(low, expected):
+    finding = found("informative", nested_auc=Interval(0.6, low, 0.7, 0.05, 0.95))
+
+    assert outcome(finding) == expected
+    assert ("other patients" in finding.detail) == (low < 0.5)
+
+
 def history(*volumes: float) -> dict:
     return {"complete": False, "history": [{"evaluated": n, "hypervolume": v} for n, v in enumerate(volumes, 1)]}
 
