@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from scanwise.errors import ScanwiseError
 
+GOES_ON = "free space, or choose another folder with out=..., then start the same command again: it goes on"
+"""The cure wherever something could not be written."""
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically: a temporary file in the same folder, synced, then renamed.
@@ -39,7 +42,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     except OSError as error:
         raise ScanwiseError(
             f"{path.name!r} could not be written to {str(path.parent)!r}: {error.strerror or error}",
-            "free space, or choose another folder with out=..., then start the same command again: it goes on",
+            GOES_ON,
         ) from error
     finally:  # gone already where all went well; an interrupt must not leave it behind either
         with contextlib.suppress(OSError):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from scanwise.artifacts import (
+    GOES_ON,
     hash_json,
     read_arrays,
     read_json,
@@ -139,7 +140,7 @@ class Run:
                 raise ScanwiseError(
                     f"stage {name!r} could not read or write in {self.directory.as_posix()!r}: "
                     f"{error.strerror or error}",
-                    "free space, or choose another folder with out=..., then start the same command again: it goes on",
+                    GOES_ON,
                 ) from error
             self._close(name, time.monotonic() - began)
         return self

@@ -17,6 +17,7 @@ from scipy.special import expit
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from scanwise.artifacts import GOES_ON
 from scanwise.design import Fold, Menu, PatientData, Patients, Protocol, random_protocol, settings_of
 from scanwise.errors import ScanwiseError
 from scanwise.model.encoders import panel_features
@@ -26,6 +27,8 @@ from scanwise.model.trainer import Progress, TrainerSettings
 
 _CHUNK = 4_000_000
 """Evidence values held at once while scoring; 16 MB in single precision."""
+_PRIOR_PATIENTS = 2.0
+"""What the prior of the calibration is worth."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ class AmortisedModel:
         except (OSError, RuntimeError) as error:  # torch calls a full disk a RuntimeError
             raise ScanwiseError(
                 f"the checkpoint of fold {fold.name} could not be written to {str(directory)!r}: {error}",
-                "free space, or choose another folder with out=..., then start the same command again: it goes on",
+                GOES_ON,
             ) from error
         finally:
             temporary.unlink(missing_ok=True)
@@ -203,7 +206,7 @@ class NetworkScorer:
         logits = self._logits(protocols, self._parts.learn)
         label = self._data.label[self._parts.learn]
         about = self.network.protocol_features(torch.as_tensor(self._menu.matrix(protocols))).double().numpy()
-        prior = 2.0 / (2.0 * len(label))
+        prior = _PRIOR_PATIENTS / (2.0 * len(label))
 
         def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             log_temperature, shift = flat.reshape(2, -1) @ about.T

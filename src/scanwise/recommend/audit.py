@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from scanwise.recommend.findings import Finding, Severity
 
 TELLING_FEATURE = 0.90
 """AUC above which one value alone nearly determines the diagnosis."""
+TELLING_ABSENCE = 0.65
+"""AUC above which it tells about the diagnosis whether a test was done at all."""
 TELLING_SITE = 0.10
 """Cramer's V above which the site alone says much about the diagnosis."""
 MINIMUM_KNOWN = 20
@@ -101,7 +104,7 @@ def _telling_absence(data: PatientData, menu: Menu) -> list[Finding]:
         if done.all() or not done.any():
             continue
         area = auc(data.label, done.astype(float))
-        if max(area, 1 - area) >= 0.65:
+        if max(area, 1 - area) >= TELLING_ABSENCE:
             findings.append(
                 Finding(
                     f"telling-absence:{name}",
@@ -135,7 +138,7 @@ def _identical_patients(data: PatientData, menu: Menu, folds: Sequence[Fold]) ->
     pairs = crossing = 0
     for number in np.flatnonzero(size > 1):
         members = group.reshape(-1) == number
-        pairs += _pairs(int(size[number]))
+        pairs += math.comb(int(size[number]), 2)
         # what a patient does in all folds; copies that do the same everywhere are on one side of every split
         does, often = np.unique(np.concatenate([judges, teaches])[:, members], axis=1, return_counts=True)
         judge, teach = does[: len(folds)], does[len(folds) :]
@@ -150,10 +153,6 @@ def _identical_patients(data: PatientData, menu: Menu, folds: Sequence[Fold]) ->
         f"{pairs} pair{'s' if pairs > 1 else ''} of patients have the same values throughout.",
         f"{crossing} of them stand on both sides of a split: the same patient twice, or chance?",
     )
-
-
-def _pairs(n: int) -> int:
-    return n * (n - 1) // 2
 
 
 def _sites(label: NDArray[np.int64], site: NDArray[np.str_]) -> Finding:
