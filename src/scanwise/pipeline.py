@@ -610,7 +610,7 @@ def _named(menu: Menu, names: Sequence[str], where: str) -> Protocol:
             raise ScanwiseError(
                 f"{where} names the modality {name!r}, which is not on the menu", did_you_mean(name, menu.modalities)
             )
-    return Protocol({name: [1] * len(menu.modalities[name].shots) for name in names})
+    return Protocol({name: menu.modalities[name].standard for name in names})
 
 
 def _instantiate(node: Any, where: str) -> Any:

@@ -2,6 +2,7 @@
 
 from scanwise.design.cost import COST_AXES, Budget, Cost, amount
 from scanwise.design.data import Column, Fold, PatientData, Patients, Scorer
+from scanwise.design.imaging import TISSUE_MAPS, ImagingModality, Scene
 from scanwise.design.lattice import random_protocol, settings_of
 from scanwise.design.menu import BillItem, Menu
 from scanwise.design.modality import Measurement, Modality, modality_kinds, register_modality
@@ -11,11 +12,13 @@ from scanwise.design.shots import Setup, ShotTable
 
 __all__ = [
     "COST_AXES",
+    "TISSUE_MAPS",
     "BillItem",
     "Budget",
     "Column",
     "Cost",
     "Fold",
+    "ImagingModality",
     "Measurement",
     "Menu",
     "Modality",
@@ -23,6 +26,7 @@ __all__ = [
     "PatientData",
     "Patients",
     "Protocol",
+    "Scene",
     "Scheme",
     "Scorer",
     "Setting",

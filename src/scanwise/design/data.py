@@ -41,6 +41,19 @@ class PatientData(typing.Protocol):
     def columns(self, modality: str) -> tuple[Column, ...]:
         """What the values of a test panel are, empty for images."""
 
+    def done(self, modality: str) -> NDArray[np.bool_]:
+        """Whether a patient has any data of a modality, shape ``(cohort,)``."""
+
+    @property
+    def targets(self) -> typing.Mapping[str, NDArray[np.int64]]:
+        """Further diagnoses that a network may learn beside `label`, 0 or 1, shape ``(cohort,)`` each; may be empty."""
+
+    def lesions(self, patients: Patients) -> NDArray[np.float32] | None:
+        """Where the disease is, for `label` and each of `targets`: the share of each cell, 0 to 1.
+
+        Shape ``(patients, 1 + targets, y, x)`` over the field of view; `None` where nobody drew them.
+        """
+
 
 class Scorer(typing.Protocol):
     """A fitted model: what search and confirm are handed."""

@@ -32,7 +32,7 @@ class Menu:
     ----------
     modalities : the modalities on offer; order is kept in every table.
     setups : the set-ups their shots refer to.
-    reference : current practice, the protocol everything is compared with; `None` = everything once.
+    reference : current practice, the protocol everything is compared with; `None` = everything as usual.
     always : what is acquired in any case (history, age ...); part of every protocol.
     currency : symbol written before money.
     source : where the prices come from.
@@ -101,12 +101,12 @@ class Menu:
         return len(self._unit_costs)
 
     def everything(self) -> Protocol:
-        """Return the protocol that takes every shot of every modality once."""
-        return Protocol({name: [1] * len(modality.shots) for name, modality in self.modalities.items()})
+        """Return the protocol that takes every modality as it is usually taken."""
+        return Protocol({name: modality.standard for name, modality in self.modalities.items()})
 
     def protocol(self, *names: str) -> Protocol:
-        """Return every shot of the named modalities once, together with what is always done."""
-        counts = {name: [1] * len(self._modality(name).shots) for name in names}
+        """Return the named modalities as they are usually taken, together with what is always done."""
+        counts = {name: self._modality(name).standard for name in names}
         return Protocol(counts) | self.always
 
     def check(self, protocol: Protocol) -> None:

@@ -53,6 +53,12 @@ class Modality(ABC):
     schemes: tuple[Scheme, ...] = (Whole(),)
     requires: tuple[str, ...] = ()
 
+    @property
+    def standard(self) -> NDArray[np.int64]:
+        """How often each shot is usually taken, shape ``(shots,)``: ``what["standard"]`` of the shot table, or once."""
+        usual = self.shots.what.get("standard", np.ones(len(self.shots)))
+        return np.asarray(usual).astype(np.int64)
+
     @classmethod
     @abstractmethod
     def example(cls) -> Self:
