@@ -20,8 +20,27 @@ def shot_tables() -> dict[str, ShotTable]:
     """Return tables of odd sizes: one shot, a few, and a prime number, with and without averages."""
     return {
         "1 shot": ShotTable.build(["only"]),
+        "2 shots": ShotTable.build(["b50", "b800"], max_count=[4, 9], what={"standard": np.array([2, 6])}),
         "3 shots": ShotTable.build(["k0", "k1", "k2"], seconds=[1.0, 2.0, 4.0]),
         "7 shots": ShotTable.build([f"b{index}" for index in range(7)], money=2.0, max_count=3),
+    }
+
+
+def long_tables() -> dict[str, ShotTable]:
+    """Return tables of lines and frames: odd and even, with echo trains that divide the matrix and that do not."""
+
+    def lines(n: int, train_length: int) -> ShotTable:
+        what = {"train_length": np.full(n, train_length)} if train_length else {}
+        return ShotTable.build([f"k{index}" for index in range(n)], seconds=0.5, what=what)
+
+    return {
+        "33 lines": lines(33, 0),
+        "24 lines in trains of 4": lines(24, 4),
+        "26 lines in trains of 8": lines(26, 8),
+        "5 lines in trains of 9": lines(5, 9),
+        "12 frames": ShotTable.build(
+            [f"frame{index}" for index in range(12)], seconds=15.0, what={"baseline": np.arange(12) < 2}
+        ),
     }
 
 
@@ -98,11 +117,75 @@ def check_repeatable(scheme: Scheme, shots: ShotTable) -> None:
     assert first == second[::-1]
 
 
+def promised(shots: ShotTable, setting: Setting) -> set[int] | None:
+    """Return how many shots a setting may take, `None` where the names of its parameters say nothing of it.
+
+    These names mean the same in every scheme: "acceleration", "fraction", "n" with or without "spacing", and names of
+    shots for their counts.
+    """
+    n = len(shots)
+    train = int(shots.what.get("train_length", np.ones(1))[0])
+    whole_trains = [min(number * train, n) for number in range(1, n + 1)]
+    if set(setting) == set(shots.names):
+        return {sum(int(value) for value in setting.values())}
+    if "acceleration" in setting:
+        off = [abs(lines - n / float(setting["acceleration"])) for lines in whole_trains]
+        return {lines for lines, error in zip(whole_trains, off, strict=True) if error <= min(off) + 1e-9}
+    if "fraction" in setting:
+        return {min(lines for lines in whole_trains if lines >= float(setting["fraction"]) * n - 1e-9)}
+    if "n" in setting:
+        before_contrast = max(1, int(np.sum(shots.what.get("baseline", 0))))
+        later = max(0, int(setting["n"]) - before_contrast)
+        return {before_contrast + later // int(setting.get("spacing", 1))}
+    return None
+
+
+def check_exact_length(scheme: Scheme, shots: ShotTable) -> None:
+    """A setting takes exactly as many shots as it says, on the lattice and between its points."""
+    rng = np.random.default_rng(23)
+    for setting in [*scheme.settings(shots), *(random_setting(scheme, shots, rng) for _ in range(20))]:
+        lengths = promised(shots, setting)
+        assert lengths is None or scheme.counts(shots, setting).sum() in lengths
+
+
+LONGER: dict[str, int] = {"acceleration": -1, "fraction": 1, "n": 1, "spacing": -1}
+"""Which way a parameter lengthens an acquisition; that of a shot does so with its count."""
+
+
+def check_monotone_in_length(scheme: Scheme, shots: ShotTable) -> None:
+    """A parameter that asks for more never takes fewer shots."""
+    rng = np.random.default_rng(29)
+    for parameter in scheme.parameters(shots):
+        direction = LONGER.get(parameter.name, 1 if parameter.name in shots.names else 0)
+        values = np.linspace(parameter.low, parameter.high, 33)[::direction] if direction else []
+        for _ in range(3):
+            rest = random_setting(scheme, shots, rng)
+            steps: list[Value] = [round(value) if parameter.integer else float(value) for value in values]
+            totals = [int(scheme.counts(shots, {**rest, parameter.name: value}).sum()) for value in steps]
+            assert totals == sorted(totals)
+
+
+def check_seed(scheme: Scheme, shots: ShotTable) -> None:
+    """A seed changes which shots are taken, not how many."""
+    if "seed" not in {parameter.name for parameter in scheme.parameters(shots)}:
+        return
+    for setting in scheme.settings(shots):
+        counts = [scheme.counts(shots, {**setting, "seed": seed}) for seed in range(20)]
+        assert len({int(row.sum()) for row in counts}) == 1
+    rng = np.random.default_rng(31)
+    settings = [random_setting(scheme, shots, rng) for _ in range(20)]
+    varied = {len({scheme.counts(shots, {**one, "seed": seed}).tobytes() for seed in range(20)}) for one in settings}
+    assert max(varied) > 1 or len(shots) < 10, "a few shots may leave no choice"
+
+
 SCHEME_CONTRACT: tuple[Callable[[Scheme, ShotTable], None], ...] = (
     check_counts,
     check_lattice,
     check_parameters,
     check_repeatable,
+    check_exact_length,
+    check_monotone_in_length,
+    check_seed,
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from _contracts import SCHEME_CONTRACT, shot_tables
+from _contracts import SCHEME_CONTRACT, long_tables, shot_tables
 from numpy.typing import NDArray
 
 from scanwise.design import Parameter, Scheme, Setting, ShotTable, Whole, make_scheme, schemes
@@ -19,6 +19,13 @@ load_all()
 @pytest.mark.parametrize("check", SCHEME_CONTRACT, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", sorted(schemes()))
 def test_scheme(name, check, shots):
+    check(make_scheme(name), shots)
+
+
+@pytest.mark.parametrize("shots", long_tables().values(), ids=long_tables())
+@pytest.mark.parametrize("check", SCHEME_CONTRACT, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", sorted({*schemes()} - {"averages", "subset"}))  # these two list every combination
+def test_scheme_on_long_tables(name, check, shots):
     check(make_scheme(name), shots)
 
 
@@ -65,6 +72,36 @@ class Forgetful(FirstN):
         return np.full(len(shots), type(self).calls % 2, dtype=np.int64)
 
 
+class Short(FirstN):
+    def _counts(self, shots: ShotTable, setting: Setting) -> NDArray[np.int64]:
+        return super()._counts(shots, {"n": max(1, int(setting["n"]) - 1)})
+
+
+class Backwards(FirstN):
+    def _counts(self, shots: ShotTable, setting: Setting) -> NDArray[np.int64]:
+        return super()._counts(shots, {"n": len(shots) + 1 - int(setting["n"])})
+
+
+class Gamble(FirstN):
+    """The seed decides on the length."""
+
+    def parameters(self, shots: ShotTable) -> tuple[Parameter, ...]:
+        return (Parameter("seed", low=0, high=99, integer=True),)
+
+    def settings(self, shots: ShotTable) -> Iterator[Setting]:
+        yield {"seed": 0}
+
+    def _counts(self, shots: ShotTable, setting: Setting) -> NDArray[np.int64]:
+        return super()._counts(shots, {"n": 1 + int(setting["seed"]) % len(shots)})
+
+
+class Stubborn(Gamble):
+    """The seed does nothing."""
+
+    def _counts(self, shots: ShotTable, setting: Setting) -> NDArray[np.int64]:
+        return super()._counts(shots, {"seed": 0})
+
+
 @pytest.mark.parametrize("shots", shot_tables().values(), ids=shot_tables())
 def test_a_sound_scheme_passes(shots):
     for check in SCHEME_CONTRACT:
@@ -79,12 +116,16 @@ def test_a_sound_scheme_passes(shots):
         (Twice, "check_lattice"),
         (Unchecked, "check_parameters"),
         (Forgetful, "check_repeatable"),
+        (Short, "check_exact_length"),
+        (Backwards, "check_monotone_in_length"),
+        (Gamble, "check_seed"),
+        (Stubborn, "check_seed"),
     ],
 )
 def test_the_contract_finds_what_is_broken(broken, by):
     check = next(check for check in SCHEME_CONTRACT if check.__name__ == by)
     with pytest.raises((AssertionError, pytest.fail.Exception)):
-        check(broken(), shot_tables()["7 shots"])
+        check(broken(), ShotTable.build([f"k{index}" for index in range(13)], max_count=3))
 
 
 def test_whole_takes_every_shot_whatever_the_size():

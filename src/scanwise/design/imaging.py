@@ -71,7 +71,9 @@ class Scene:
                     "mend the tissue of the organ; units are in the name",
                 )
         if {"t1_s", "t2_s"} <= set(self.maps) and (self.maps["t2_s"] > self.maps["t1_s"]).any():
-            raise ScanwiseError("T2 must not be above T1, but is somewhere in the scene", "mend the tissue of the organ")
+            raise ScanwiseError(
+                "T2 must not be above T1, but is somewhere in the scene", "mend the tissue of the organ"
+            )
         for name in ("field_t", "noise", "arterial_scale"):
             values = getattr(self, name)
             if values.shape != shape[:1] or not (np.isfinite(values) & (values > 0)).all():

@@ -1,6 +1,8 @@
 """Models that score any protocol: the amortised network, and the yardstick that is trained anew for each."""
 
 from scanwise.model.amortised import AmortisedModel, NetworkScorer
+from scanwise.model.image_model import ImageModel, ImageScorer
+from scanwise.model.image_network import ImageNetwork
 from scanwise.model.network import DiagnosisNetwork
 from scanwise.model.parts import Parts
 from scanwise.model.refit import RefitModel, RefitScorer
@@ -9,6 +11,9 @@ from scanwise.model.trainer import TrainerSettings
 __all__ = [
     "AmortisedModel",
     "DiagnosisNetwork",
+    "ImageModel",
+    "ImageNetwork",
+    "ImageScorer",
     "NetworkScorer",
     "Parts",
     "RefitModel",

@@ -12,23 +12,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import expit
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from scanwise.artifacts import GOES_ON
-from scanwise.design import Fold, Menu, PatientData, Patients, Protocol, random_protocol, settings_of
+from scanwise.design import Fold, Menu, PatientData, Patients, Protocol
 from scanwise.errors import ScanwiseError
-from scanwise.model.encoders import panel_features
+from scanwise.model.calibration import fit_calibration
+from scanwise.model.encoders import menu_features
 from scanwise.model.network import DiagnosisNetwork
 from scanwise.model.parts import Parts
+from scanwise.model.sandwich import sandwich, small_lattice
 from scanwise.model.trainer import Progress, TrainerSettings
 
 _CHUNK = 4_000_000
 """Evidence values held at once while scoring; 16 MB in single precision."""
-_PRIOR_PATIENTS = 2.0
-"""What the prior of the calibration is worth."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class AmortisedModel:
         progress : told how far training is.
         """
         parts = Parts.of(fold, data.label, members_per_part=self.members, seed=seed)
-        tables = {name: _features(data, menu, name) for name in menu.modalities}
+        tables = {name: menu_features(data, menu, name) for name in menu.modalities}
         network = DiagnosisNetwork(
             panels={
                 name: {"n_shots": len(menu.modalities[name].shots), "shot": [int(s) for s in shot]}
@@ -199,32 +198,17 @@ class NetworkScorer:
         return probability
 
     def fit_calibration(self, protocols: Sequence[Protocol]) -> Tensor:
-        """Return log temperature and shift that minimise cross-entropy on the patients each network left out.
-
-        A weak Gaussian prior, worth two patients, keeps them at 0 where the patients say nothing.
-        """
-        logits = self._logits(protocols, self._parts.learn)
-        label = self._data.label[self._parts.learn]
+        """Return log temperature and shift fitted on the patients each network left out; see `fit_calibration`."""
         about = self.network.protocol_features(torch.as_tensor(self._menu.matrix(protocols))).double().numpy()
-        prior = _PRIOR_PATIENTS / (2.0 * len(label))
-
-        def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            log_temperature, shift = flat.reshape(2, -1) @ about.T
-            scaled = logits * np.exp(-log_temperature)[:, None]
-            calibrated = scaled + shift[:, None]
-            error = expit(calibrated) - label
-            value = np.mean(np.logaddexp(0.0, calibrated) - label * calibrated) + prior * np.sum(flat**2)
-            slope = np.stack([-(error * scaled).mean(1), error.mean(1)]) @ about / len(about)
-            return float(value), slope.reshape(-1) + 2.0 * prior * flat
-
-        found = minimize(loss, np.zeros(2 * about.shape[1]), jac=True, method="L-BFGS-B")
-        return torch.as_tensor(found.x.reshape(2, -1), dtype=torch.float32)
+        logits = self._logits(protocols, self._parts.learn)
+        found = fit_calibration(logits, self._data.label[self._parts.learn], about)
+        return torch.as_tensor(found, dtype=torch.float32)
 
     @torch.inference_mode()
     def _logits(self, protocols: Sequence[Protocol], patients: Patients) -> NDArray[np.float64]:
         weights = torch.as_tensor(self._parts.weights(patients), dtype=torch.float32)
         counts = torch.as_tensor(self._menu.matrix(protocols))
-        features = {name: _features(self._data, self._menu, name, patients)[0] for name in self._menu.modalities}
+        features = {name: menu_features(self._data, self._menu, name, patients)[0] for name in self._menu.modalities}
         encoded = self.network.encode(features)
         step = max(1, _CHUNK // max(1, len(patients) * encoded.evidence.shape[-1]))
         logits = np.empty((len(protocols), len(patients)))
@@ -254,7 +238,7 @@ class _Batches(IterableDataset[Mapping[str, Any]]):
         self._menu = menu
         self._settings = settings
         self._seed = seed
-        self._lattice = _small_lattice(menu, settings.protocols_per_step)
+        self._lattice = small_lattice(menu, settings.protocols_per_step)
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
@@ -265,7 +249,7 @@ class _Batches(IterableDataset[Mapping[str, Any]]):
             rows = torch.as_tensor(np.arange(n) if n <= size else rng.choice(n, size=size, replace=False))
             yield {
                 "features": {name: table[rows] for name, table in self._features.items()},
-                "counts": torch.as_tensor(self._menu.matrix(self._lattice or self._sandwich(rng))),
+                "counts": torch.as_tensor(self._menu.matrix(self._protocols(rng))),
                 "label": self._label[rows],
                 "learns": self._learns[:, rows],
                 "n_learn": float(n),
@@ -276,40 +260,7 @@ class _Batches(IterableDataset[Mapping[str, Any]]):
 
     def calibration_protocols(self) -> list[Protocol]:
         """Return the protocols the calibration is fitted on."""
-        return self._lattice or self._sandwich(np.random.default_rng([self._seed, 0x6361]))
+        return self._protocols(np.random.default_rng([self._seed, 0x6361]))
 
-    def _sandwich(self, rng: np.random.Generator) -> list[Protocol]:
-        menu = self._menu
-        fixed = [menu.everything() | menu.always, menu.always, menu.reference]
-        fixed += [menu.protocol(name) for name in menu.modalities if name not in menu.always.modalities]
-        n_random = max(1, self._settings.protocols_per_step - len(fixed))
-        # the chance of a modality differs from protocol to protocol, so that short and long ones are equally frequent
-        return fixed[: self._settings.protocols_per_step - 1] + [
-            random_protocol(menu, rng, probability=rng.uniform(0.1, 0.9)) for _ in range(n_random)
-        ]
-
-
-def _small_lattice(menu: Menu, limit: int) -> list[Protocol]:
-    """Return every protocol of the menu where there are at most `limit`, otherwise nothing."""
-    protocols = [menu.always]
-    for name, modality in menu.modalities.items():
-        if name in menu.always.modalities:
-            continue
-        grown = list(protocols)
-        for counts in settings_of(modality):
-            grown += [protocol | Protocol({name: counts}) for protocol in protocols]
-            if len(grown) > limit:
-                return []
-        protocols = grown
-    return protocols
-
-
-def _features(
-    data: PatientData, menu: Menu, modality: str, patients: Patients | None = None
-) -> tuple[Tensor, NDArray[np.int64]]:
-    """Return the features of everything a modality offers, ``(patients, features)``, and the shot of each feature."""
-    rows = np.arange(len(data.label)) if patients is None else patients
-    everything = np.ones(len(menu.modalities[modality].shots), dtype=np.int64)
-    measured = menu.modalities[modality].measure(data.data(modality, rows), everything, np.random.default_rng(0))
-    features, shot = panel_features(measured.data, data.columns(modality))
-    return torch.as_tensor(features, dtype=torch.float32), shot
+    def _protocols(self, rng: np.random.Generator) -> list[Protocol]:
+        return self._lattice or sandwich(self._menu, self._settings.protocols_per_step, rng)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from scanwise.design import Column
+from scanwise.design import Column, Menu, PatientData, Patients
 
 
 def panel_features(
@@ -41,6 +41,17 @@ def panel_features(
             shot.append(column.shot)
     stacked = np.stack(features, axis=1) if features else np.zeros((len(data), 0))
     return stacked, np.array(shot, dtype=np.int64)
+
+
+def menu_features(
+    data: PatientData, menu: Menu, modality: str, patients: Patients | None = None
+) -> tuple[Tensor, NDArray[np.int64]]:
+    """Return the features of everything a panel offers, ``(patients, features)``, and the shot of each feature."""
+    rows = np.arange(len(data.label)) if patients is None else patients
+    everything = np.ones(len(menu.modalities[modality].shots), dtype=np.int64)
+    measured = menu.modalities[modality].measure(data.data(modality, rows), everything, np.random.default_rng(0))
+    features, shot = panel_features(measured.data, data.columns(modality))
+    return torch.as_tensor(features, dtype=torch.float32), shot
 
 
 class PanelEncoder(nn.Module):

@@ -30,22 +30,38 @@ class Parts:
     leaves_out: NDArray[np.int64]
 
     @classmethod
-    def of(cls, fold: Fold, label: NDArray[np.int64], *, members_per_part: int, seed: int) -> Parts:
-        """Take the inner folds of a split, or deal the patients out by label where it has none."""
+    def of(
+        cls, fold: Fold, label: NDArray[np.int64], *, members_per_part: int, seed: int, own: int | None = None
+    ) -> Parts:
+        """Take the inner folds of a split, or deal the patients out by label where it has none.
+
+        Parameters
+        ----------
+        fold, label : the patients.
+        members_per_part : networks that leave the same part out.
+        seed : how patients are dealt where the split has no inner folds.
+        own : how many of the parts dealt here are left out at all, `None` = each in turn.
+        """
         part = fold.inner
-        if (part < 0).all():
+        dealt_here = bool((part < 0).all())
+        if dealt_here:
             part = np.empty(len(fold.learn), dtype=np.int64)
             rng = np.random.default_rng([seed, 0x7061])
             for value in np.unique(label[fold.learn]):
                 rows = np.flatnonzero(label[fold.learn] == value)
                 part[rng.permutation(rows)] = np.arange(len(rows)) % _OWN_PARTS
-        names = np.unique(part)
+        names = np.unique(part)[: own if dealt_here else None]
         return cls(fold.learn, part, np.repeat(names, members_per_part))
 
     @property
     def learns(self) -> NDArray[np.bool_]:
         """Whether a member learns from a patient, shape ``(members, learn)``."""
         return self.leaves_out[:, None] != self.part[None, :]
+
+    @property
+    def left_out(self) -> Patients:
+        """Learning patients that at least one member leaves out."""
+        return self.learn[np.isin(self.part, self.leaves_out)]
 
     def weights(self, patients: Patients) -> NDArray[np.float64]:
         """Return how members are averaged for each patient, shape ``(members, patients)``, summing to 1 over members.

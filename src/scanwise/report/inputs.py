@@ -173,6 +173,13 @@ class Inputs:
             parts[name] = matching[0] if matching else f"{title} ({text})"
         return parts
 
+    def scan_minutes(self, candidate: Mapping[str, Any]) -> float | None:
+        """Return the minutes that a candidate acquires, without its set-ups; None where it carries no bill."""
+        lines = candidate.get("bill") or ()
+        if not lines:
+            return None
+        return sum(formats.finite(line["cost"].get("minutes")) or 0.0 for line in lines if line.get("kind") == "shots")
+
     def own_cost(self, candidate: Mapping[str, Any], label: str, kind: str, axis: str) -> float:
         """Return what one line of a candidate's bill costs along an axis; 0 where there is no such line.
 

@@ -346,10 +346,11 @@ def test_not_applicable_cards_say_why() -> None:
         "provenance",
         "reasons",
         "data",
+        "assumptions",
     ):
         assert report.card(name).status == "not applicable", name
         assert report.card(name).not_applicable_reason
-    assert render_html(report).count("Not applicable:") == 10
+    assert render_html(report).count("Not applicable:") == 11
 
 
 def test_a_failing_card_becomes_an_error_card_and_the_others_stand() -> None:

@@ -78,6 +78,7 @@ SECTIONS: tuple[Section, ...] = (
         (
             Entry("limits", limits.limits, "What this study cannot show"),
             Entry("data", limits.data, "Patients and tests"),
+            Entry("assumptions", limits.assumptions, "Assumed numbers"),
         ),
     ),
     Section("methods", "Methods", "Methods", (Entry("methods", about.methods, "Methods text"),)),

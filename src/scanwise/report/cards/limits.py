@@ -81,3 +81,18 @@ def data(inputs: Inputs) -> Card:
     ]
     lists = (("", tuple(line for line in lines if line)),)
     return Card("data", title, how, table=Table("Tests done", columns, rows), lists=lists)
+
+
+def assumptions(inputs: Inputs) -> Card:
+    """Return the numbers a virtual cohort rests on that nobody measured."""
+    how = (
+        "The patients are made from published numbers; these few were assumed. In the bad case the advice turns when "
+        "one of them is changed within reason."
+    )
+    entries = inputs.study.get("assumptions") or ()
+    if not entries:
+        return not_applicable("assumptions", "Assumed numbers", how, "the patients are not made up")
+    rows = tuple(Row({name: str(entry.get(name, "")) for name in ("what", "value", "source")}) for entry in entries)
+    columns = (Column("what", "Number"), Column("value", "Value"), Column("source", "Reason"))
+    title = f"{formats.plural(len(rows), 'number')} of the virtual patients {'is' if len(rows) == 1 else 'are'} assumed"
+    return Card("assumptions", title, how, table=Table("Assumed, not measured", columns, rows))

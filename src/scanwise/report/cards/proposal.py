@@ -16,11 +16,14 @@ def tiles(inputs: Inputs) -> Card:
     for axis in inputs.axes:
         now, today = inputs.cost_of(shown, axis), inputs.cost_of(reference, axis)
         change = None if now is None or not today else now / today - 1
+        scanning = inputs.scan_minutes(shown) if axis == "minutes" else None
+        part = "" if scanning is None or not now or scanning == now else f"; {inputs.price(scanning, axis)} of scanning"
         cells = {
             "what": formats.AXIS_TITLES.get(axis, axis),
             "value": inputs.price(now, axis),
             "bar": None if now is None or not today else min(1.0, now / today),
-            "detail": f"today {inputs.price(today, axis)}" if inputs.chosen else "today; nothing fits the budget",
+            "detail": (f"today {inputs.price(today, axis)}" if inputs.chosen else "today; nothing fits the budget")
+            + part,
             "change": None if change is None or not inputs.chosen else _change(change),
             "verdict": None,
         }

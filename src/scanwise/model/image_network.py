@@ -1,0 +1,304 @@
+"""One network that reads any imaging protocol: evidence maps on one coarse grid add up, one head reads every place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from scanwise.errors import ScanwiseError
+from scanwise.model.encoders import PanelEncoder
+
+_TOLD = 32
+"""Hidden units between what is told of the sampling and what it does to the channels."""
+
+
+class ImageEncoder(nn.Module):
+    """Evidence of one imaging modality, given what of it was sampled.
+
+    Convolutions lead from the matrix of the images down to the grid; there, residual blocks look at the surroundings of
+    every place. The sampling scales and shifts every channel (FiLM; Perez et al. 2018), so that the same grey value may
+    mean less where fewer lines or averages were taken.
+
+    Parameters
+    ----------
+    channels : images of the modality.
+    matrix : ``(y, x)`` of its images, a multiple of the grid.
+    n_shots : length of what is told of the sampling.
+    grid : ``(y, x)`` places.
+    width, n_blocks : channels and residual blocks on the grid.
+    n_evidence : channels of evidence.
+
+    Raises
+    ------
+    ScanwiseError
+        If the matrix is no multiple of the grid.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        matrix: tuple[int, int],
+        n_shots: int,
+        grid: tuple[int, int],
+        width: int,
+        n_blocks: int,
+        n_evidence: int,
+    ) -> None:
+        super().__init__()
+        steps = [size // cells for size, cells in zip(matrix, grid, strict=True)]
+        if any(size % cells for size, cells in zip(matrix, grid, strict=True)) or steps[0] != steps[1]:
+            raise ScanwiseError(
+                f"the matrix of a modality must be the same multiple of the grid {grid} along y and x, but is {matrix}",
+                "change matrix in the menu, or model.grid",
+            )
+        self.register_buffer("mean", torch.zeros(channels, 1, 1))
+        self.register_buffer("scale", torch.ones(channels, 1, 1))
+        strides = _strides(steps[0])
+        layers: list[nn.Module] = []
+        here = channels
+        for index, stride in enumerate(strides):
+            wide = width if index == len(strides) - 1 else max(width // 2, 8)
+            layers += [nn.Conv2d(here, wide, kernel_size=stride + 2, stride=stride, padding=1), nn.SiLU()]
+            here = wide
+        self.down = nn.Sequential(*layers)
+        film = nn.Linear(_TOLD, 2 * here * (1 + n_blocks))
+        self.film = nn.Sequential(nn.Linear(n_shots, _TOLD), nn.SiLU(), film)
+        self.blocks = nn.ModuleList([nn.Conv2d(here, here, 3, padding=1) for _ in range(n_blocks)])
+        self.out = nn.Conv2d(here, n_evidence, 1)
+        self.absent = nn.Parameter(torch.zeros(n_evidence))
+        nn.init.zeros_(film.weight)
+        nn.init.zeros_(film.bias)
+
+    def standardise(self, images: Tensor) -> None:
+        """Set mean and scale of every channel from images of learning patients, ``(patients, channels, y, x)``."""
+        mean = images.double().mean((0, 2, 3))
+        sd = images.double().std((0, 2, 3))
+        self.mean.copy_(mean[:, None, None])
+        self.scale.copy_(torch.where(sd > 1e-6 * mean.abs() + 1e-12, sd, 1.0)[:, None, None])
+
+    def forward(self, images: Tensor, sampling: Tensor) -> Tensor:
+        """Return evidence, shape ``(patients, places, evidence)``.
+
+        Parameters
+        ----------
+        images : shape ``(patients, channels, y, x)``.
+        sampling : what was sampled, shape ``(patients, shots)``.
+        """
+        hidden = self.down((images - self.mean) / self.scale)
+        scale, shift = self.film(sampling).chunk(2, dim=1)
+        scale = scale.reshape(len(images), -1, hidden.shape[1], 1, 1)
+        shift = shift.reshape(len(images), -1, hidden.shape[1], 1, 1)
+        hidden = hidden * (1 + scale[:, 0]) + shift[:, 0]
+        for index, block in enumerate(self.blocks, start=1):
+            hidden = hidden + nn.functional.silu(block(hidden) * (1 + scale[:, index]) + shift[:, index])
+        evidence: Tensor = self.out(hidden)
+        return evidence.flatten(2).transpose(1, 2)
+
+
+def _strides(step: int) -> list[int]:
+    """Split a reduction into steps of at most 3, the larger first."""
+    strides: list[int] = []
+    for factor in (3, 2):
+        while step % factor == 0 and step > 1:
+            strides.append(factor)
+            step //= factor
+    if step > 1:
+        raise ScanwiseError(
+            f"the matrix must be 2, 3, 4, 6 ... times the grid, but a factor {step} is left over",
+            "change matrix in the menu, or model.grid",
+        )
+    return strides or [1]
+
+
+class PlaceHead(nn.Module):
+    """From summed evidence to one logit per diagnosis: every place is read alone, then the places are pooled.
+
+    The logit of a patient is ``LSE(map) + u . mean(evidence)`` with the log-sum-exp over places, a smooth "the disease
+    is somewhere", and a linear reading of the mean evidence for what has no place.
+    """
+
+    def __init__(self, *, n_evidence: int, n_hidden: int, n_targets: int, n_places: int) -> None:
+        super().__init__()
+        self.places = nn.Sequential(
+            nn.Linear(n_evidence, n_hidden), nn.SiLU(), nn.Linear(n_hidden, n_hidden), nn.SiLU()
+        )
+        self.read = nn.Linear(n_hidden, n_targets)
+        whole = nn.Linear(n_hidden, n_targets)
+        self.whole = nn.Sequential(nn.Linear(n_evidence, n_hidden), nn.SiLU(), whole)
+        self.sharpness = nn.Parameter(torch.zeros(n_targets))
+        self.bias = nn.Parameter(torch.zeros(n_targets))
+        nn.init.constant_(self.read.bias, -math.log(n_places))
+        nn.init.zeros_(whole.weight)
+        nn.init.zeros_(whole.bias)
+
+    def forward(self, evidence: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits ``(rows, targets)`` and maps ``(rows, places, targets)`` from ``(rows, places, evidence)``."""
+        maps = self.read(self.places(nn.functional.silu(evidence)))
+        pooled = torch.logsumexp(maps.float(), dim=1) * torch.exp(self.sharpness) + self.bias
+        return pooled + self.whole(evidence.mean(1)), maps
+
+
+class ImageNetwork(pl.LightningModule):
+    """Set fusion of images and tests, trained on many protocols at once.
+
+    Every modality turns into evidence on one grid, images place by place, tests alike everywhere; an absent one adds a
+    learned constant; the sum is read by one head. A training step encodes every modality once, in a random length and
+    pattern, and decodes several subsets of them from the same maps (the sandwich rule; Yu and Huang 2019). Drawn
+    lesions supervise the maps of all diagnoses where there are any.
+
+    Parameters
+    ----------
+    panels : ``{modality: {"n_shots": int, "shot": [shot of every feature]}}``.
+    images : ``{modality: {"channels": int, "matrix": (y, x), "n_shots": int}}``.
+    n_targets : diagnoses; the first one is the label of the cohort.
+    grid : ``(y, x)`` places.
+    width, n_blocks, n_evidence, n_hidden : sizes, see `ImageEncoder` and `PlaceHead`.
+    map_weight : weight of the lesion maps in the loss.
+    learning_rate, weight_decay, steps : AdamW with a one-cycle schedule.
+    seed : initial weights.
+    """
+
+    calibration: Tensor
+    """Log temperature and shift, shape ``(2, 1 + modalities)``."""
+
+    def __init__(
+        self,
+        *,
+        panels: Mapping[str, Mapping[str, Any]],
+        images: Mapping[str, Mapping[str, Any]],
+        n_targets: int,
+        grid: tuple[int, int],
+        width: int,
+        n_blocks: int,
+        n_evidence: int,
+        n_hidden: int,
+        map_weight: float,
+        learning_rate: float,
+        weight_decay: float,
+        steps: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        with torch.random.fork_rng(devices=[]):  # layers of torch start from the global generator
+            torch.manual_seed(seed)
+            self.images = nn.ModuleDict(
+                {
+                    name: ImageEncoder(
+                        channels=told["channels"],
+                        matrix=(told["matrix"][0], told["matrix"][1]),
+                        n_shots=told["n_shots"],
+                        grid=(grid[0], grid[1]),
+                        width=width,
+                        n_blocks=n_blocks,
+                        n_evidence=n_evidence,
+                    )
+                    for name, told in images.items()
+                }
+            )
+            self.panels = nn.ModuleDict(
+                {
+                    name: PanelEncoder(
+                        n_members=1,
+                        n_shots=told["n_shots"],
+                        shot=np.array(told["shot"], dtype=np.int64),
+                        n_evidence=n_evidence,
+                        generator=torch.Generator().manual_seed(seed),
+                    )
+                    for name, told in panels.items()
+                }
+            )
+            self.head = PlaceHead(
+                n_evidence=n_evidence, n_hidden=n_hidden, n_targets=n_targets, n_places=grid[0] * grid[1]
+            )
+        self.register_buffer("calibration", torch.zeros(2, 1 + len(panels) + len(images)))
+        self.map_weight = map_weight
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.steps = steps
+
+    @property
+    def n_places(self) -> int:
+        """Number of places of the grid."""
+        grid = self.hparams["grid"]
+        return int(grid[0] * grid[1])
+
+    def panels_standardise(self, features: Mapping[str, Tensor]) -> None:
+        """Set mean and scale of every value from learning patients, shape ``(patients, features)`` each."""
+        for name, values in features.items():
+            cast(PanelEncoder, self.panels[name]).standardise(values, torch.ones(1, len(values)))
+
+    def images_standardise(self, modality: str, images: Tensor) -> None:
+        """Set mean and scale of every channel of a modality; see `ImageEncoder.standardise`."""
+        cast(ImageEncoder, self.images[modality]).standardise(images)
+
+    def encode_image(self, modality: str, images: Tensor, sampling: Tensor) -> Tensor:
+        """Return what a modality adds, less what its absence adds: ``(patients, places, evidence)``."""
+        encoder = cast(ImageEncoder, self.images[modality])
+        evidence: Tensor = encoder(images, sampling) - encoder.absent
+        return evidence
+
+    def encode_panel(self, modality: str, features: Tensor, counts: Tensor) -> Tensor:
+        """Return what a panel adds, less what its absence adds: ``(patients, evidence)``; absent ones add 0.
+
+        Parameters
+        ----------
+        features : shape ``(patients, features)``, NaN where unknown.
+        counts : shape ``(patients or 1, shots)``.
+        """
+        encoder = cast(PanelEncoder, self.panels[modality])
+        evidence, done = encoder(features)
+        taken = (done & (counts > 0)).to(evidence.dtype)
+        added: Tensor = torch.einsum("ns,nse->ne", taken, evidence[0] - encoder.absent[0])
+        return added
+
+    def absent(self) -> Tensor:
+        """Return the evidence of a patient of whom nothing was measured, shape ``(evidence,)``."""
+        images = [encoder.absent for encoder in self.images.values() if isinstance(encoder, ImageEncoder)]
+        panels = [encoder.absent[0].sum(0) for encoder in self.panels.values() if isinstance(encoder, PanelEncoder)]
+        return torch.stack(images + panels).sum(0)
+
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
+        """Return the loss over diagnoses, places and protocols."""
+        taken: Tensor = batch["taken"]  # subsets, modalities; images first, then panels
+        added = torch.stack(
+            [self.encode_image(name, batch["images"][name], batch["sampling"][name]) for name in self.images]
+        )
+        flat = torch.einsum("sm,mnle->snle", taken[:, : len(self.images)].to(added.dtype), added)
+        evidence = flat + self.absent()
+        for index, name in enumerate(self.panels, start=len(self.images)):
+            panel = self.encode_panel(name, batch["panels"][name], batch["panel_counts"][name])
+            evidence = evidence + taken[:, index].to(panel.dtype)[:, None, None, None] * panel[:, None, :]
+        subsets = len(evidence)
+        logits, maps = self.head(evidence.flatten(0, 1))
+        target = batch["target"].to(logits.dtype).repeat(subsets, 1)
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        total: Tensor = loss.mean()
+        self.log("loss", loss[:, 0].mean().detach(), prog_bar=False, batch_size=1)
+        if batch["lesions"] is not None and self.map_weight > 0:
+            lesions = batch["lesions"].flatten(2).transpose(1, 2).to(maps.dtype).repeat(subsets, 1, 1)
+            total = total + self.map_weight * nn.functional.binary_cross_entropy_with_logits(maps, lesions)
+        return total
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a one-cycle schedule over the fixed number of steps."""
+        shrunk = [weight for name, weight in self.named_parameters() if weight.ndim > 1]
+        free = [weight for name, weight in self.named_parameters() if weight.ndim <= 1]
+        optimiser = torch.optim.AdamW(
+            [{"params": shrunk, "weight_decay": self.weight_decay}, {"params": free, "weight_decay": 0.0}],
+            lr=self.learning_rate,
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, self.learning_rate, total_steps=max(self.steps, 6), pct_start=0.15
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
