@@ -164,6 +164,17 @@ class Run:
             budget = Budget.from_mapping({**(budget or {}), **limits})
         return recommend(self._record(), budget, self.rule)
 
+    def scorer(self, index: int = 0) -> Scorer:
+        """Return the fitted model of one fold: ``run.scorer().score([protocol], patients)``."""
+        scorers: dict[int, Scorer] = self._loaded.setdefault("scorers", {})
+        if index not in scorers:
+            fold = self.folds[index]
+            where = self.directory / "fit" / fold.name
+            scorers[index] = self._model.load(
+                self.cohort, self.menu, fold, seed=self._fold_seed(index), directory=where
+            )
+        return scorers[index]
+
     def last_recommendation(self) -> Recommendation:
         """Return the recommendation that was last written into the run folder."""
         return Recommendation(read_json(self.directory / "recommendation.json"))
@@ -229,7 +240,7 @@ class Run:
             path = self.directory / "search" / f"{fold.name}.json"
             if path.exists():
                 continue
-            scorer = self._scorer(index)
+            scorer = self.scorer(index)
             label, stratum = self.cohort.label[fold.tune], _tune_stratum(fold)
 
             def objective(
@@ -269,7 +280,7 @@ class Run:
         test = np.full((n_rounds, *shape), np.nan)
         test_stratum = np.full((n_rounds, len(cohort)), -1)
         for index, fold in enumerate(folds):
-            scorer = self._scorer(index)
+            scorer = self.scorer(index)
             tune[index][:, fold.tune] = scorer.score(short, fold.tune)
             tune_stratum[index, fold.tune] = _tune_stratum(fold)
             test[fold.repeat][:, fold.test] = scorer.score(short, fold.test)
@@ -331,7 +342,7 @@ class Run:
             }
             unknown = [key for key in values if key not in known]
             if unknown:
-                scores = self._scorer(index).score([Protocol.from_key(key) for key in unknown], fold.tune)
+                scores = self.scorer(index).score([Protocol.from_key(key) for key in unknown], fold.tune)
                 label, stratum = self.cohort.label[fold.tune], _tune_stratum(fold)
                 known |= {key: auc(label, row, stratum) for key, row in zip(unknown, scores, strict=True)}
             for key in values:
@@ -418,16 +429,6 @@ class Run:
     @property
     def _trainer(self) -> Any:
         return self._once("trainer", lambda: _instantiate(self.config["trainer"], "trainer"))
-
-    def _scorer(self, index: int) -> Scorer:
-        scorers: dict[int, Scorer] = self._loaded.setdefault("scorers", {})
-        if index not in scorers:
-            fold = self.folds[index]
-            where = self.directory / "fit" / fold.name
-            scorers[index] = self._model.load(
-                self.cohort, self.menu, fold, seed=self._fold_seed(index), directory=where
-            )
-        return scorers[index]
 
     def _search_results(self) -> list[Any]:
         from scanwise.search import SearchResult
