@@ -25,6 +25,7 @@ class SetupConfig:
     msv: float = 0.0
     contrast_ml: float = 0.0
     visits: float = 0.0
+    scanning: bool = False
 
 
 @dataclass
@@ -72,6 +73,7 @@ class Config:
     out: str = "reports/runs"
     seed: int = 0
     mandatory: list[str] = field(default_factory=list)
+    grid: bool = False
     short_list: int = 16
     primary: str = "money"
     cohort: Any = None

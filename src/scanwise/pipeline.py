@@ -38,6 +38,8 @@ Progress = Callable[[str, int, int, str], None]
 
 _PACKAGE = "scanwise."
 _MANIFEST_VERSION = 1
+_FREE_OF_COHORT = ("root", "cache", "workers")
+"""Settings of a cohort that change no patient: where its files are, and how many threads make them."""
 _VERSIONED = ("scanwise", "torch", "lightning", "optuna", "hydra-core", "scikit-learn", "scipy", "numpy", "plotly")
 
 
@@ -224,7 +226,7 @@ class Run:
                 self._progress("fit", index * total + done, len(folds) * total, f"{text} {words}")
 
             scorer = self._model.fit(
-                cohort, menu, fold, seed=seed, trainer=self._trainer, directory=where, progress=told
+                cohort, menu, fold, seed=seed, trainer=self.trainer, directory=where, progress=told
             )
             write_json(marker, {"seed": seed, "learn": len(fold.learn), "test": len(fold.test)})
             self._loaded.setdefault("scorers", {})[index] = scorer
@@ -232,7 +234,8 @@ class Run:
     def _search(self) -> None:
         from scanwise.search import SearchSpace
 
-        space = SearchSpace(self.menu, mandatory=_named(self.menu, self.config["mandatory"], "mandatory"))
+        mandatory = _named(self.menu, self.config["mandatory"], "mandatory")
+        space = SearchSpace(self.menu, mandatory=mandatory, grid=self.config["grid"])
         search = _instantiate(self.config["search"], "search")
         limits = Budget.from_mapping(self.config["limits"])
         folds = self.folds
@@ -427,7 +430,8 @@ class Run:
         return self._once("model", lambda: _instantiate(self.config["model"], "model"))
 
     @property
-    def _trainer(self) -> Any:
+    def trainer(self) -> Any:
+        """Where training runs."""
         return self._once("trainer", lambda: _instantiate(self.config["trainer"], "trainer"))
 
     def _search_results(self) -> list[Any]:
@@ -467,7 +471,7 @@ class Run:
         if any(stage in wanted and not self.done(stage) for stage in ("fit", "search", "confirm")):
             _ = self.folds  # reads the cohort and deals the patients out
             _instantiate(self.config["search"], "search")
-            _ = self._model, self._trainer  # these load torch, so they come last
+            _ = self._model, self.trainer  # these load torch, so they come last
 
     def _require_earlier(self, stage: str) -> None:
         for earlier in STAGES[: STAGES.index(stage)]:
@@ -570,12 +574,12 @@ def run(*overrides: str, config_dir: str | os.PathLike[str] | None = None, progr
 def run_identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what makes a run another run: everything but stage, folders, trainer, evidence rule and budget.
 
-    The folder that holds the data is left out too: the data are told apart by their content.
+    The folders that hold the data are left out too: the data are told apart by their content.
     """
     identity = {key: value for key, value in config.items() if key not in FREE_OF_RUN}
     cohort = identity.get("cohort")
     if isinstance(cohort, Mapping):
-        identity["cohort"] = {key: value for key, value in cohort.items() if key != "root"}
+        identity["cohort"] = {key: value for key, value in cohort.items() if key not in _FREE_OF_COHORT}
     return identity
 
 
@@ -591,7 +595,12 @@ def build_menu(config: Mapping[str, Any]) -> Menu:
     for name, node in config["modalities"].items():
         modalities.append(_instantiate({**node, "name": name}, f"menu.modalities.{name}"))
     setups = [
-        Setup(name, Cost(**{key: value for key, value in row.items() if key != "title"}), row["title"])
+        Setup(
+            name,
+            Cost(**{key: value for key, value in row.items() if key not in ("title", "scanning")}),
+            row["title"],
+            row["scanning"],
+        )
         for name, row in config["setups"].items()
     ]
     bare = Menu(modalities, setups)
@@ -652,14 +661,10 @@ def _tune_stratum(fold: Fold) -> NDArray[np.int64]:
 
 
 def _done_by_site(cohort: Any, menu: Menu) -> dict[str, dict[str, float]]:
-    shares: dict[str, dict[str, float]] = {}
-    for site in cohort.sites:
-        patients = np.flatnonzero(cohort.site == site)
-        shares[site] = {}
-        for name in menu.modalities:
-            values = cohort.data(name, patients).reshape(len(patients), -1)
-            shares[site][name] = float((~np.isnan(values)).any(axis=1).mean())
-    return shares
+    return {
+        site: {name: float(cohort.done(name)[cohort.site == site].mean()) for name in menu.modalities}
+        for site in cohort.sites
+    }
 
 
 def _stored_config(directory: Path) -> dict[str, Any]:

@@ -17,7 +17,10 @@ from scanwise.pipeline import _instantiate, open_run
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment"]
-NEEDED = {("split", "site"): ("split.learn=[northside]", "split.judge=[southside]")}
+NEEDED = {
+    ("split", "site"): ("split.learn=[northside]", "split.judge=[southside]"),
+    ("cohort", "prostate"): ("cohort.n=60", "cohort.cache=null"),
+}
 """What an option cannot do without."""
 QUICK = {
     "trainer": ("trainer.log=false", "trainer.threads=1"),

@@ -4,7 +4,7 @@ from scanwise.cohort.sheet import Sheet, read_sheet
 from scanwise.cohort.splits import Crossfit, Holdout, SiteSplit, Split
 from scanwise.cohort.study import About, Cohort, Study
 from scanwise.cohort.table import ColumnRule, TableCohort
-from scanwise.cohort.virtual import VirtualPanel
+from scanwise.cohort.virtual import VirtualOrgan, VirtualPanel
 
 __all__ = [
     "About",
@@ -17,6 +17,7 @@ __all__ = [
     "Split",
     "Study",
     "TableCohort",
+    "VirtualOrgan",
     "VirtualPanel",
     "read_sheet",
 ]

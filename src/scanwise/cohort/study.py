@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -15,6 +15,8 @@ from scanwise.errors import ScanwiseError, did_you_mean
 
 CLASSES = (0, 1)
 """The two diagnoses: 0 = negative, 1 = positive."""
+_ROWS_AT_ONCE = 256
+"""Patients whose images are in memory together where all are looked through."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,14 @@ class Cohort:
     patient : one identifier per row, or `None` where each row is known to be a patient of its own.
     about : texts for the data card.
     files : ``{path: SHA-256}`` of what was read.
+    done : ``{modality: whether each patient has any data, shape (patients,)}``; looked for in the data where left out.
+    targets : further diagnoses, 0 or 1, shape ``(patients,)`` each.
+    lesions : masks of the label and of each target by row number, or `None`; see `scanwise.design.PatientData`.
+    digests : ``{modality: digest}`` of data that are hashed already, such as memory maps, and ``"lesions"``.
+    assumptions : numbers that made-up patients rest on and nobody measured, as plain data.
+    truth : what was drawn to make up patients, as arrays.
+
+    Memory maps are kept as they are, all other arrays are copied.
 
     Raises
     ------
@@ -107,21 +117,42 @@ class Cohort:
         patient: Sequence[str] | None = None,
         about: About | None = None,
         files: Mapping[str, str] | None = None,
+        done: Mapping[str, NDArray[np.bool_]] | None = None,
+        targets: Mapping[str, ArrayLike] | None = None,
+        lesions: Callable[[Patients], NDArray[np.float32]] | None = None,
+        digests: Mapping[str, str] | None = None,
+        assumptions: Sequence[Mapping[str, Any]] = (),
+        truth: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         self.name = name
         self.about = about or About()
         self._label = _checked_label(np.asarray(label))
         self._site = np.asarray(site, dtype=np.str_)
-        self._data = {modality: np.array(values) for modality, values in data.items()}
+        self._data = {
+            modality: values if isinstance(values, np.memmap) else np.array(values) for modality, values in data.items()
+        }
         self._columns = {modality: tuple((columns or {}).get(modality, ())) for modality in self._data}
         self._shots = {modality: tuple((shots or {}).get(modality, ())) for modality in self._data}
         self._titles = {modality: (titles or {}).get(modality, modality.replace("_", " ")) for modality in self._data}
         self._covariates = {key: np.array(values, dtype=np.float64) for key, values in (covariates or {}).items()}
         self._files = dict(files or {})
+        self._digests = dict(digests or {})
+        self._lesions = lesions
+        self._assumptions = tuple(assumptions)
+        self._truth = dict(truth or {})
+        self._targets = {key: np.array(values) for key, values in (targets or {}).items()}
+        for key, values in self._targets.items():
+            if not np.isin(values, CLASSES).all():
+                raise ScanwiseError(f"every target must be 0 or 1, but another value of {key!r} occurs")
         n = len(self._label)
-        for what, rows in {"site": self._site, **self._covariates, **self._data}.items():
+        told = {f"done {key}": rows for key, rows in (done or {}).items()}
+        for what, rows in {"site": self._site, **self._covariates, **self._targets, **self._data, **told}.items():
             if len(rows) != n:
                 raise ScanwiseError(f"{what!r} must have one row per patient ({n}), but has {len(rows)}")
+        self._done = {
+            modality: np.array(done[modality]) if done and modality in done else _done_rows(values)
+            for modality, values in self._data.items()
+        }
         for modality, described in self._columns.items():
             shape = self._data[modality].shape
             for column in described:
@@ -129,7 +160,8 @@ class Cohort:
                     raise ScanwiseError(f"column {column.name!r} of {modality!r} points outside data of shape {shape}")
         if patient is not None:
             _check_one_row_per_patient(patient, n)
-        for array in (self._label, self._site, *self._data.values(), *self._covariates.values()):
+        kept = (self._data, self._covariates, self._targets, self._done)
+        for array in (self._label, self._site, *(array for group in kept for array in group.values())):
             array.flags.writeable = False
 
     @property
@@ -159,7 +191,20 @@ class Cohort:
 
     def data(self, modality: str, patients: Patients) -> NDArray[Any]:
         """Return a copy of the data of one modality, shape ``(patients, ...)``, NaN where a patient lacks it."""
-        return self._data[self._known(modality)][np.asarray(patients, dtype=np.int64)]
+        return np.asarray(self._data[self._known(modality)][np.asarray(patients, dtype=np.int64)])
+
+    def done(self, modality: str) -> NDArray[np.bool_]:
+        """Return whether a patient has any data of a modality, shape ``(patients,)``, read-only."""
+        return self._done[self._known(modality)]
+
+    @property
+    def targets(self) -> Mapping[str, NDArray[np.int64]]:
+        """Further diagnoses, 0 or 1, shape ``(patients,)`` each, read-only; may be empty."""
+        return dict(self._targets)
+
+    def lesions(self, patients: Patients) -> NDArray[np.float32] | None:
+        """Return where the disease is, shape ``(patients, 1 + targets, y, x)``, or `None` where nobody drew it."""
+        return None if self._lesions is None else self._lesions(np.asarray(patients, dtype=np.int64))
 
     def columns(self, modality: str) -> tuple[Column, ...]:
         """Return what the values of a test panel are, empty for images."""
@@ -168,6 +213,11 @@ class Cohort:
     def shots(self, modality: str) -> tuple[str, ...]:
         """Return the names of the shots along axis 1 of the data, empty where they were not told."""
         return self._shots[self._known(modality)]
+
+    @property
+    def truth(self) -> Mapping[str, NDArray[Any]]:
+        """What was drawn to make up these patients; empty for real ones. For checks, never for a model."""
+        return dict(self._truth)
 
     def __len__(self) -> int:
         return len(self._label)
@@ -181,7 +231,7 @@ class Cohort:
             covariates={
                 key: float(values[row]) for key, values in self._covariates.items() if not np.isnan(values[row])
             },
-            data={key: values[row] for key, values in self._data.items() if not np.isnan(values[row]).all()},
+            data={key: np.asarray(values[row]) for key, values in self._data.items() if self._done[key][row]},
         )
 
     def __iter__(self) -> Iterator[Study]:
@@ -200,9 +250,14 @@ class Cohort:
 
         add("label", self._label)
         add("site", self._site)
-        for group, arrays in (("covariate", self._covariates), ("data", self._data)):
+        for group, arrays in (("covariate", self._covariates), ("data", self._data), ("target", self._targets)):
             for key in sorted(arrays):
-                add(f"{group} {key}", arrays[key])
+                if group == "data" and key in self._digests:
+                    digest.update(f"{group} {key} {self._digests[key]}\n".encode())
+                else:
+                    add(f"{group} {key}", arrays[key])
+        if "lesions" in self._digests:
+            digest.update(f"lesions {self._digests['lesions']}\n".encode())
         for modality in sorted(self._columns):
             digest.update(f"{modality} {self._shots[modality]!r} {self._columns[modality]!r}\n".encode())
         return digest.hexdigest()
@@ -230,23 +285,24 @@ class Cohort:
                 }
                 for site in self.sites
             ],
-            "missing": [self._done(modality) for modality in self._data],
+            "missing": [self._share_done(modality) for modality in self._data],
             "covariates": sorted(self._covariates),
             "files": [{"path": path, "sha256": digest} for path, digest in self._files.items()],
+            "assumptions": [dict(assumed) for assumed in self._assumptions],
             "fingerprint": self.fingerprint,
         }
 
-    def _done(self, modality: str) -> dict[str, Any]:
-        values = self._data[modality]
-        done = ~np.isnan(values.reshape(len(self), -1)).all(axis=1)
-        shots = {
-            name: float((~np.isnan(values[:, shot].reshape(len(self), -1)).all(axis=1)).mean())
-            for shot, name in enumerate(self._shots[modality])
-        }
+    def _share_done(self, modality: str) -> dict[str, Any]:
+        values, shots = self._data[modality], {}
+        if self._columns[modality]:  # the shots of an image are not its axis 1
+            shots = {
+                name: float((~np.isnan(values[:, shot].reshape(len(self), -1)).all(axis=1)).mean())
+                for shot, name in enumerate(self._shots[modality])
+            }
         return {
             "modality": modality,
             "title": self._titles[modality],
-            "share_done": float(done.mean()),
+            "share_done": float(self._done[modality].mean()),
             "shots": [{"shot": name, "share_done": share} for name, share in shots.items()],
         }
 
@@ -274,6 +330,13 @@ def _checked_label(label: NDArray[Any]) -> NDArray[np.int64]:
             "look at the label rule and at the sites that were chosen",
         )
     return label.astype(np.int64)
+
+
+def _done_rows(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which rows hold anything, reading a memory map piece by piece."""
+    pieces = range(0, len(values), _ROWS_AT_ONCE)
+    rows = [values[first : first + _ROWS_AT_ONCE] for first in pieces]
+    return np.concatenate([~np.isnan(piece.reshape(len(piece), -1)).all(axis=1) for piece in rows])
 
 
 def _check_one_row_per_patient(patient: Sequence[str], n: int) -> None:

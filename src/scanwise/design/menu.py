@@ -21,7 +21,7 @@ class BillItem:
 
     label: str
     kind: str
-    """``"shots"`` or ``"setup"``."""
+    """``"shots"``, also for a set-up that is scanning, or ``"setup"``."""
     cost: Cost
 
 
@@ -160,7 +160,7 @@ class Menu:
                 items.append(BillItem(self.modalities[name].describe(protocol.counts(name)), "shots", cost))
         for index, setup in enumerate(self.setups.values()):
             if self._needs[counts > 0, index].any():
-                items.append(BillItem(setup.label, "setup", setup.cost))
+                items.append(BillItem(setup.label, "shots" if setup.scanning else "setup", setup.cost))
         return tuple(items)
 
     def reading(self, protocol: Protocol) -> str:

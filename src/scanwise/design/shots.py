@@ -23,6 +23,8 @@ class Setup:
     name: str
     cost: Cost
     title: str = ""
+    scanning: bool = False
+    """Whether its minutes are scanning, such as waiting between the frames of a dynamic series."""
 
     @property
     def label(self) -> str:

@@ -34,6 +34,8 @@ _CHUNK = 128
 """Patients measured and encoded at once while scoring."""
 _KEPT_BYTES = 3_000_000_000
 """Evidence kept between calls of `score`."""
+_PARTS = 10
+"""Parts the learning patients are dealt into where the split has none; each member leaves one out."""
 _STANDARDISE = 256
 """Learning patients from whom the scale of the images is taken."""
 _AHEAD = 3
@@ -67,12 +69,12 @@ class ImageModel:
     grid: Sequence[int] = (16, 16)
     width: int = 24
     n_blocks: int = 2
-    n_evidence: int = 16
-    n_hidden: int = 32
-    map_weight: float = 2.0
+    n_evidence: int = 24
+    n_hidden: int = 24
+    map_weight: float = 10.0
     learning_rate: float = 3e-3
     weight_decay: float = 0.02
-    steps: int = 1500
+    steps: int = 1800
     batch_size: int = 64
     subsets_per_step: int = 8
     patterns_per_step: int = 2
@@ -200,7 +202,9 @@ class ImageModel:
         return None if self.only is None else Protocol.from_key(self.only)
 
     def _parts(self, fold: Fold, data: PatientData, seed: int) -> Parts:
-        return Parts.of(fold, data.label, members_per_part=1, seed=seed, own=self.members)
+        return Parts.of(
+            fold, data.label, members_per_part=1, seed=seed, n_parts=max(_PARTS, self.members), own=self.members
+        )
 
     def _network(self, reader: Reader, seed: int) -> ImageNetwork:
         menu = reader.menu

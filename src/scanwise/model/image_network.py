@@ -68,7 +68,7 @@ class ImageEncoder(nn.Module):
         here = channels
         for index, stride in enumerate(strides):
             wide = width if index == len(strides) - 1 else max(width // 2, 8)
-            layers += [nn.Conv2d(here, wide, kernel_size=stride + 2, stride=stride, padding=1), nn.SiLU()]
+            layers += [nn.Conv2d(here, wide, kernel_size=stride + 2, stride=stride, padding=1), nn.ReLU()]
             here = wide
         self.down = nn.Sequential(*layers)
         film = nn.Linear(_TOLD, 2 * here * (1 + n_blocks))
@@ -100,7 +100,7 @@ class ImageEncoder(nn.Module):
         shift = shift.reshape(len(images), -1, hidden.shape[1], 1, 1)
         hidden = hidden * (1 + scale[:, 0]) + shift[:, 0]
         for index, block in enumerate(self.blocks, start=1):
-            hidden = hidden + nn.functional.silu(block(hidden) * (1 + scale[:, index]) + shift[:, index])
+            hidden = hidden + nn.functional.relu(block(hidden) * (1 + scale[:, index]) + shift[:, index])
         evidence: Tensor = self.out(hidden)
         return evidence.flatten(2).transpose(1, 2)
 
@@ -129,12 +129,10 @@ class PlaceHead(nn.Module):
 
     def __init__(self, *, n_evidence: int, n_hidden: int, n_targets: int, n_places: int) -> None:
         super().__init__()
-        self.places = nn.Sequential(
-            nn.Linear(n_evidence, n_hidden), nn.SiLU(), nn.Linear(n_hidden, n_hidden), nn.SiLU()
-        )
+        self.places = nn.Linear(n_evidence, n_hidden)
         self.read = nn.Linear(n_hidden, n_targets)
         whole = nn.Linear(n_hidden, n_targets)
-        self.whole = nn.Sequential(nn.Linear(n_evidence, n_hidden), nn.SiLU(), whole)
+        self.whole = nn.Sequential(nn.Linear(n_evidence, n_hidden), nn.ReLU(), whole)
         self.sharpness = nn.Parameter(torch.zeros(n_targets))
         self.bias = nn.Parameter(torch.zeros(n_targets))
         nn.init.constant_(self.read.bias, -math.log(n_places))
@@ -143,7 +141,7 @@ class PlaceHead(nn.Module):
 
     def forward(self, evidence: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits ``(rows, targets)`` and maps ``(rows, places, targets)`` from ``(rows, places, evidence)``."""
-        maps = self.read(self.places(nn.functional.silu(evidence)))
+        maps = self.read(nn.functional.relu(self.places(nn.functional.relu(evidence))))
         pooled = torch.logsumexp(maps.float(), dim=1) * torch.exp(self.sharpness) + self.bias
         return pooled + self.whole(evidence.mean(1)), maps
 
@@ -274,12 +272,13 @@ class ImageNetwork(pl.LightningModule):
         added = torch.stack(
             [self.encode_image(name, batch["images"][name], batch["sampling"][name]) for name in self.images]
         )
-        flat = torch.einsum("sm,mnle->snle", taken[:, : len(self.images)].to(added.dtype), added)
-        evidence = flat + self.absent()
+        evidence = (taken[:, : len(self.images)].to(added.dtype) @ added.flatten(1)).view(-1, *added.shape[1:])
+        shared = self.absent().expand(len(taken), added.shape[1], -1)
         for index, name in enumerate(self.panels, start=len(self.images)):
             panel = self.encode_panel(name, batch["panels"][name], batch["panel_counts"][name])
-            evidence = evidence + taken[:, index].to(panel.dtype)[:, None, None, None] * panel[:, None, :]
-        subsets = len(evidence)
+            shared = shared + taken[:, index].to(panel.dtype)[:, None, None] * panel
+        evidence = evidence + shared[:, :, None]
+        subsets = len(taken)
         logits, maps = self.head(evidence.flatten(0, 1))
         target = batch["target"].to(logits.dtype).repeat(subsets, 1)
         loss = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")

@@ -31,7 +31,14 @@ class Parts:
 
     @classmethod
     def of(
-        cls, fold: Fold, label: NDArray[np.int64], *, members_per_part: int, seed: int, own: int | None = None
+        cls,
+        fold: Fold,
+        label: NDArray[np.int64],
+        *,
+        members_per_part: int,
+        seed: int,
+        n_parts: int = _OWN_PARTS,
+        own: int | None = None,
     ) -> Parts:
         """Take the inner folds of a split, or deal the patients out by label where it has none.
 
@@ -40,7 +47,8 @@ class Parts:
         fold, label : the patients.
         members_per_part : networks that leave the same part out.
         seed : how patients are dealt where the split has no inner folds.
-        own : how many of the parts dealt here are left out at all, `None` = each in turn.
+        n_parts : how many parts are dealt there.
+        own : how many of these are left out at all, `None` = each in turn.
         """
         part = fold.inner
         dealt_here = bool((part < 0).all())
@@ -49,7 +57,7 @@ class Parts:
             rng = np.random.default_rng([seed, 0x7061])
             for value in np.unique(label[fold.learn]):
                 rows = np.flatnonzero(label[fold.learn] == value)
-                part[rng.permutation(rows)] = np.arange(len(rows)) % _OWN_PARTS
+                part[rng.permutation(rows)] = np.arange(len(rows)) % n_parts
         names = np.unique(part)[: own if dealt_here else None]
         return cls(fold.learn, part, np.repeat(names, members_per_part))
 

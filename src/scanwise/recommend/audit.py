@@ -23,6 +23,10 @@ TELLING_SITE = 0.10
 """Cramer's V above which the site alone says much about the diagnosis."""
 MINIMUM_KNOWN = 20
 """Patients of each class in whom a value must be known for its AUC to be looked at."""
+VOXELS_COMPARED = 64
+"""Voxels of an image, evenly spread, by which two patients are told to be the same."""
+PATIENTS_AT_ONCE = 256
+"""Patients whose images are in memory together."""
 
 
 def audit(data: PatientData, site: NDArray[np.str_], menu: Menu, folds: Sequence[Fold]) -> list[Finding]:
@@ -68,6 +72,8 @@ def _telling_values(data: PatientData, menu: Menu) -> list[Finding]:
     patients = np.arange(len(data.label))
     telling: list[tuple[float, str, str]] = []
     for name, modality in menu.modalities.items():
+        if not data.columns(name):  # an image: no single value of it is a feature
+            continue
         values = data.data(name, patients)
         for column in data.columns(name):
             value = values[:, column.shot, column.slot]
@@ -96,11 +102,9 @@ def _telling_values(data: PatientData, menu: Menu) -> list[Finding]:
 
 
 def _telling_absence(data: PatientData, menu: Menu) -> list[Finding]:
-    patients = np.arange(len(data.label))
     findings = []
     for name, modality in menu.modalities.items():
-        values = data.data(name, patients)
-        done = ~np.isnan(values.reshape(len(patients), -1)).all(axis=1)
+        done = data.done(name)
         if done.all() or not done.any():
             continue
         area = auc(data.label, done.astype(float))
@@ -129,7 +133,7 @@ def _shared_patients(folds: Sequence[Fold]) -> Finding:
 
 def _identical_patients(data: PatientData, menu: Menu, folds: Sequence[Fold]) -> Finding:
     patients = np.arange(len(data.label))
-    rows = np.concatenate([data.data(name, patients).reshape(len(patients), -1) for name in menu.modalities], axis=1)
+    rows = np.concatenate([_compared(data, name) for name in menu.modalities], axis=1)
     measured = ~np.isnan(rows).all(axis=1)  # patients of whom nothing is known are alike, but not the same
     rows = np.column_stack([np.nan_to_num(rows, nan=-1e300), data.label])[measured]
     judges = np.array([np.isin(patients[measured], fold.test) for fold in folds])
@@ -153,6 +157,22 @@ def _identical_patients(data: PatientData, menu: Menu, folds: Sequence[Fold]) ->
         f"{pairs} pair{'s' if pairs > 1 else ''} of patients have the same values throughout.",
         f"{crossing} of them stand on both sides of a split: the same patient twice, or chance?",
     )
+
+
+def _compared(data: PatientData, modality: str) -> NDArray[Any]:
+    """Return what two patients are compared by, shape ``(patients, values)``: all of a table, a few voxels of an image.
+
+    Images are read a few patients at a time, so that they are never in memory together.
+    """
+    patients = np.arange(len(data.label))
+    if data.columns(modality):
+        return data.data(modality, patients).reshape(len(patients), -1)
+    pieces = []
+    for first in range(0, len(patients), PATIENTS_AT_ONCE):
+        values = data.data(modality, patients[first : first + PATIENTS_AT_ONCE])
+        values = values.reshape(len(values), -1)
+        pieces.append(values[:, np.linspace(0, values.shape[1] - 1, VOXELS_COMPARED).astype(np.int64)])
+    return np.concatenate(pieces)
 
 
 def _sites(label: NDArray[np.int64], site: NDArray[np.str_]) -> Finding:

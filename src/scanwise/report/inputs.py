@@ -161,17 +161,28 @@ class Inputs:
 
         The words are those of the bill; a modality that cannot be found there is described from the protocol key.
         """
-        labels = [str(line["label"]) for line in candidate.get("bill") or () if line.get("kind") == "shots"]
+        labels = {}
+        for line in candidate.get("bill") or ():
+            label = str(line["label"])
+            if line.get("kind") == "shots" and (name := self._named(label)) is not None:
+                labels.setdefault(name, label)
         protocol = Protocol.from_key(candidate["key"])
         parts = {}
         for name in candidate.get("modalities") or protocol.modalities:
-            title = self.titles[name]
-            matching = [label for label in labels if label == title or label.startswith(f"{title} (")]
             counts = protocol.counts(name)
             taken = sum(count > 0 for count in counts)
             text = "in full" if taken == len(counts) and set(counts) == {1} else f"{taken} of {len(counts)} parts"
-            parts[name] = matching[0] if matching else f"{title} ({text})"
+            parts[name] = labels.get(name, f"{self.titles[name]} ({text})")
         return parts
+
+    def _named(self, label: str) -> str | None:
+        """Return the modality that a line of the bill is about: of those whose title it begins with, the longest."""
+        known = [
+            name
+            for name, title in self.titles.items()
+            if label == title or (label.startswith(title) and label[len(title)] in " ,(")
+        ]
+        return max(known, key=lambda name: len(self.titles[name]), default=None)
 
     def scan_minutes(self, candidate: Mapping[str, Any]) -> float | None:
         """Return the minutes that a candidate acquires, without its set-ups; None where it carries no bill."""

@@ -37,13 +37,16 @@ class SearchSpace:
 
     A modality that is always acquired, or mandatory here, is fixed; so is one that is not allowed (left out). What is
     mandatory stays, allowed or not. The parameters of an optimiser are conditional on their names: ``"ct.on"`` (0 or
-    1), ``"ct.scheme"`` (where there is a choice), ``"ct.equispaced.every"``.
+    1), ``"ct.scheme"`` (where there is a choice), ``"ct.equispaced.every"``. On the grid there is one number instead,
+    ``"ct.setting"``, the rank of a setting of the lattice by its price.
 
     Parameters
     ----------
     menu : the modalities and their prices.
     mandatory : what every protocol must contain, in addition to ``menu.always``.
     allowed : names of the modalities that may be used, `None` = all of the menu.
+    grid : only settings of the lattice may be proposed; a model that keeps what it has measured then measures each of
+        them once, however many protocols are scored.
 
     Raises
     ------
@@ -51,8 +54,16 @@ class SearchSpace:
         For an unknown modality, or two schemes of one name.
     """
 
-    def __init__(self, menu: Menu, mandatory: Protocol | None = None, allowed: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        menu: Menu,
+        mandatory: Protocol | None = None,
+        allowed: Collection[str] | None = None,
+        *,
+        grid: bool = False,
+    ) -> None:
         self.menu = menu
+        self.grid = grid
         self.mandatory = menu.always | (mandatory or Protocol())
         menu.check(self.mandatory)
         for name in allowed if allowed is not None else ():
@@ -67,6 +78,7 @@ class SearchSpace:
         for modality in self.optional.values():
             _check_schemes(modality)
         self._tables: dict[str, dict[Pattern, dict[str, typing.Any]]] = {}
+        self._ranks: dict[str, list[Pattern]] = {}
 
     @property
     def is_flat(self) -> bool:
@@ -77,6 +89,8 @@ class SearchSpace:
     def n_parameters(self) -> int:
         """Number of parameters that a trial can have, conditional ones included."""
         n = len(self.optional)
+        if self.grid:
+            return 2 * n
         for modality in self.optional.values():
             n += (len(modality.schemes) > 1) + sum(
                 len(scheme.parameters(modality.shots)) for scheme in modality.schemes
@@ -119,6 +133,10 @@ class SearchSpace:
         for name, modality in self.optional.items():
             if not trial.suggest_categorical(f"{name}.on", (0, 1)):
                 continue
+            if self.grid:
+                ranked = self._ranked(modality)
+                counts[name] = ranked[trial.suggest_int(f"{name}.setting", 0, len(ranked) - 1)]
+                continue
             scheme = modality.schemes[0]
             if len(modality.schemes) > 1:
                 by_name = {one.name: one for one in modality.schemes}
@@ -133,7 +151,7 @@ class SearchSpace:
     def params(self, protocol: Protocol) -> dict[str, typing.Any] | None:
         """Return the parameters that make `suggest` yield this protocol, or `None` where there are none.
 
-        Needed because Optuna enqueues misspelt names and values out of range without a word. Counts are looked up
+        On the grid, counts that are none of the settings have none either. Needed because Optuna enqueues misspelt names and values out of range without a word. Counts are looked up
         among the settings of the lattice, so a pattern between the grid points of a scheme has no parameters.
         """
         fixed = [name for name in {*protocol.modalities, *self.mandatory.modalities} if name not in self.optional]
@@ -143,7 +161,12 @@ class SearchSpace:
         for name, modality in self.optional.items():
             counts = protocol.counts(name)
             found[f"{name}.on"] = int(bool(counts))
-            if counts:
+            if counts and self.grid:
+                ranked = self._ranked(modality)
+                if counts not in ranked:
+                    return None
+                found[f"{name}.setting"] = ranked.index(counts)
+            elif counts:
                 setting = self._setting(modality, counts)
                 if setting is None:
                     return None
@@ -156,6 +179,7 @@ class SearchSpace:
         return hash_json(
             {
                 "mandatory": self.mandatory.key,
+                "grid": self.grid,
                 "optional": list(self.optional),
                 "setups": {name: setup.cost.to_dict() for name, setup in menu.setups.items()},
                 "modalities": [
@@ -187,6 +211,15 @@ class SearchSpace:
 
     def _protocol(self, counts: Mapping[str, Pattern]) -> Protocol:
         return Protocol({**dict(self.mandatory.items()), **counts})
+
+    def _ranked(self, modality: Modality) -> list[Pattern]:
+        """Settings of the lattice by price in minutes, money and number of shots."""
+        if modality.name not in self._ranks:
+            patterns = list(settings_of(modality))
+            prices = self.menu.price_many([Protocol({modality.name: pattern}) for pattern in patterns])
+            order = sorted(range(len(patterns)), key=lambda row: (*prices[row].tolist(), sum(patterns[row]), row))
+            self._ranks[modality.name] = [patterns[row] for row in order]
+        return self._ranks[modality.name]
 
     def _setting(self, modality: Modality, counts: Pattern) -> dict[str, typing.Any] | None:
         """Parameters, with their full names, that yield given counts of one modality."""

@@ -62,6 +62,50 @@ def test_data_card_counts_and_never_names_a_patient():
     assert "SECRET" not in told
 
 
+def test_what_was_done_is_looked_for_or_told():
+    assert make().done("blood").tolist() == [True, True, True, True, False]
+    told = make(done={"scan": np.array([True, False, True, True, True])})
+    assert told.done("scan").tolist() == [True, False, True, True, True]
+    assert told.describe()["missing"][1]["share_done"] == 0.8
+    assert sorted(told[1].data) == ["blood"]
+    assert not told.done("blood").flags.writeable
+
+
+def test_targets_and_lesions_are_told_or_absent():
+    assert make().targets == {}
+    assert make().lesions(np.array([0])) is None
+    cohort = make(
+        targets={"any": [0, 1, 1, 1, 1]},
+        lesions=lambda patients: np.full((len(patients), 2, 3, 4), 0.5, dtype=np.float32),
+        truth={"drawn": np.arange(5)},
+    )
+    assert cohort.targets["any"].tolist() == [0, 1, 1, 1, 1]
+    assert cohort.lesions(np.array([2, 4])).shape == (2, 2, 3, 4)
+    assert cohort.truth["drawn"].tolist() == [0, 1, 2, 3, 4]
+    assert cohort.fingerprint != make().fingerprint
+
+
+def test_memory_maps_are_not_copied_and_hashed_by_their_digest(tmp_path):
+    np.save(tmp_path / "scan.npy", np.arange(5 * 2 * 4.0).reshape(5, 2, 4))
+    mapped = np.load(tmp_path / "scan.npy", mmap_mode="r")
+    data = {"blood": make().data("blood", np.arange(5)), "scan": mapped}
+
+    cohort = make(data=data, digests={"scan": "abc"})
+
+    assert cohort._data["scan"] is mapped
+    assert type(cohort.data("scan", np.array([1]))) is np.ndarray
+    assert cohort.done("scan").all()
+    assert cohort.fingerprint == make(data=data, digests={"scan": "abc"}).fingerprint
+    assert cohort.fingerprint != make(data=data, digests={"scan": "abd"}).fingerprint
+    assert make(data=data).fingerprint == make().fingerprint
+
+
+def test_assumptions_are_on_the_data_card():
+    assumed = [{"what": "x", "value": {"mean": 1.0}, "source": "none found", "confidence": "assumed"}]
+    assert make(assumptions=assumed).describe()["assumptions"] == assumed
+    assert make().describe()["assumptions"] == []
+
+
 def test_repr_is_one_line():
     assert repr(make()) == "Cohort('small', 5 patients, 3 positive, 2 sites; blood, scan)"
     assert repr(make()[4]) == "Study(site='south', label=1; scan)"
@@ -97,6 +141,9 @@ def test_fingerprint_does_not_move_with_names_texts_or_identifiers():
         ({"site": ["north"]}, "'site' must have one row per patient"),
         ({"patient": ["a", "b", "a", "c", "d"]}, "rows 0 and 2 are the same patient"),
         ({"patient": ["a"]}, "one patient identifier per row"),
+        ({"targets": {"any": [0, 1, 2, 1, 1]}}, "target must be 0 or 1, but another value of 'any'"),
+        ({"targets": {"any": [0, 1]}}, "'any' must have one row per patient"),
+        ({"done": {"scan": np.array([True])}}, "'done scan' must have one row per patient"),
         ({"columns": {"blood": [Column("sugar", 0, 3)]}}, "'sugar' of 'blood' points outside"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from scanwise.design import Column, Fold, Menu
 from scanwise.modalities.panel import TestPanel
 from scanwise.recommend import Severity, audit
-from scanwise.recommend.audit import MINIMUM_KNOWN
+from scanwise.recommend.audit import MINIMUM_KNOWN, PATIENTS_AT_ONCE
 
 N = 240
 
@@ -30,6 +30,9 @@ class Patients:
 
     def data(self, modality: str, patients: np.ndarray) -> np.ndarray:
         return self.values[modality][patients].copy()
+
+    def done(self, modality: str) -> np.ndarray:
+        return ~np.isnan(self.values[modality].reshape(len(self.label), -1)).all(axis=1)
 
     def columns(self, modality: str) -> tuple[Column, ...]:
         if modality == "blood":
@@ -293,3 +296,49 @@ def test_one_site_predicts_nothing():
 
     assert finding.severity is Severity.PASS
     assert "There is one site" in finding.title
+
+
+class Scanned(Patients):
+    """Blood, and images that are handed out a few patients at a time; the label stands in one voxel of them."""
+
+    def __init__(self, n: int = 600) -> None:
+        super().__init__(n)
+        images = np.random.default_rng(2).normal(size=(n, 1, 6, 8)).astype(np.float16)
+        images[:, 0, 2, 3] = self.label
+        self.values["scan"] = images
+        self.most = 0
+
+    def data(self, modality: str, patients: np.ndarray) -> np.ndarray:
+        if modality == "scan":
+            self.most = max(self.most, len(patients))
+        return super().data(modality, patients)
+
+    def columns(self, modality: str) -> tuple[Column, ...]:
+        return super().columns(modality) if modality == "blood" else ()
+
+
+def test_images_are_never_in_memory_together_and_have_no_telling_value():
+    patients = Scanned()
+
+    found = findings_of(patients)
+
+    assert {finding.severity for finding in found.values()} == {Severity.PASS}
+    assert 0 < patients.most <= PATIENTS_AT_ONCE < 600
+
+
+def test_identical_images_are_found():
+    patients = Scanned()
+    patients.values["blood"][10] = patients.values["blood"][13]  # both negative
+    assert findings_of(patients)["identical-patients"].severity is Severity.PASS
+
+    patients.values["scan"][10] = patients.values["scan"][13]
+
+    finding = findings_of(patients)["identical-patients"]
+    assert finding.title.startswith("1 pair of patients")
+
+
+def test_an_image_that_was_not_done_tells():
+    patients = Scanned()
+    patients.values["scan"][patients.label == 1] = np.nan
+
+    assert findings_of(patients)["telling-absence:scan"].severity is Severity.WARNING
