@@ -1,4 +1,4 @@
-"""Negative controls of the prostate study: a scan of noise must be worth nothing, and permuted diagnoses must stay unknown."""
+"""Negative controls of the prostate study: a scan of noise is worth nothing, permuted diagnoses stay unknown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is one network for all imaging protocols as good as networks trained for one protocol alone? And what does each cost?"""
+"""Is one network for all imaging protocols as good as networks trained for one protocol alone? What does each cost?"""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         trained / warm >= CHEAPER,
     )
     result.note(
-        "A specialist has the architecture, steps, patients and batches of the one network; it decodes its protocol alone. "
+        "A specialist has the architecture, steps, patients and batches of the one network, and reads one protocol. "
         "A search measures and encodes every (modality, setting) once and adds them up for each protocol."
     )
     return result.publish(parsed.out, patients=f"{len(test)} of {len(cohort)}", seeds=run.config["seed"])

@@ -1,4 +1,4 @@
-"""Do the virtual prostates reproduce what trials found? Orderings, levels and paired differences, over several worlds."""
+"""Do the virtual prostates reproduce what trials found? Order, levels and paired differences, over several worlds."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ NEVER_ABOVE = 0.95
 SUSPICION = {3: 0.10, 4: 0.38, 5: 0.64}
 """Share of clinically significant cancer among lesions of a PI-RADS score, PI-CAI."""
 CASES = {3: 0.10, 4: 0.257, 5: 0.232}
-"""Share of all cases per highest PI-RADS score: 59 % are 3 or more and 49 % are 4 or more (sensitivity and specificity of
-PI-CAI at a prevalence of 28.3 %); the latter are divided as the lesions with histology are, 389 to 351."""
+"""Share of all cases per highest PI-RADS score: 59 % are 3 or more and 49 % are 4 or more (sensitivity and specificity
+of PI-CAI at a prevalence of 28.3 %); the latter are divided as the lesions with histology are, 389 to 351."""
 TOLERANCE = 0.08
 PARAMETERS = {"t2_s": 0.85, "adc_mm2_per_s": 0.84}
 PARAMETER_TOLERANCE = 0.04
@@ -65,7 +65,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     def estimates(inside: NDArray[np.bool_]) -> AucEstimates:
         rows = np.flatnonzero(inside)
         table = ScoreTable(
-            tuple(SETS), probability[None][:, :, rows], np.zeros((1, len(rows)), dtype=np.int64), label[rows], site[rows]
+            tuple(SETS),
+            probability[None][:, :, rows],
+            np.zeros((1, len(rows)), dtype=np.int64),
+            label[rows],
+            site[rows],
         )
         return auc_with_covariance(table, tuple(SETS))
 

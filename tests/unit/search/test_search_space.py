@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from search_scenario import FirstN, Plain, make_flat_menu, make_menu
 
-from scanwise.design import Menu, Parameter, Protocol, Scheme, Setting, ShotTable, Subset, Whole
+from scanwise.design import Menu, Parameter, Protocol, Scheme, Setting, ShotTable, Subset, Whole, settings_of
 from scanwise.errors import ScanwiseError
 from scanwise.search import SearchSpace
 
@@ -148,6 +148,25 @@ def test_params_invert_suggest_on_the_whole_lattice() -> None:
 )
 def test_params_are_none_where_a_protocol_is_out_of_reach(protocol: Protocol) -> None:
     assert SearchSpace(make_menu()).params(protocol) is None
+
+
+def test_on_the_grid_a_modality_has_one_number_its_rank_by_price() -> None:
+    space = SearchSpace(make_menu(), grid=True)
+    for name, modality in space.optional.items():
+        patterns = [
+            space.suggest(
+                Asked({**{f"{other}.on": 0 for other in space.optional}, f"{name}.on": 1, f"{name}.setting": rank})
+            )
+            for rank in range(len(list(settings_of(modality))))
+        ]
+        prices = space.menu.price_many(patterns)[:, 0]
+        assert len({pattern.key for pattern in patterns}) == len(patterns)
+        assert (np.diff(prices) >= 0).all()
+    for protocol in space.lattice():
+        params = space.params(protocol)
+        assert params is not None
+        assert space.suggest(Asked(params)) == protocol
+    assert space.fingerprint() != SearchSpace(make_menu()).fingerprint()
 
 
 def test_params_are_none_for_a_modality_that_is_not_allowed() -> None:
