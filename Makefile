@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test check wheel clean
 
 demo: $(VENV)/.ready
-	$(BIN)/scanwise
+	$(BIN)/scanwise experiment=prostate_small
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest

@@ -50,13 +50,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     result = Result("prostate_trials", __doc__ or "", arguments)
     run = open_run(compose_config(["experiment=prostate", *parsed.overrides], None)).run("fit")
     cohort, fold = run.cohort, run.folds[0]
-    protocols = [run.menu.protocol(*names) for names in SETS.values()]
-    if run.menu.always.modalities:
-        kept = [set(names) for names in SETS.values()]
-        protocols = [
-            Protocol({name: protocol.counts(name) for name in names})
-            for protocol, names in zip(protocols, kept, strict=True)
-        ]
+    standard = {name: modality.standard for name, modality in run.menu.modalities.items()}
+    protocols = [Protocol({name: standard[name] for name in names}) for names in SETS.values()]
     patients = fold.test
     probability = run.scorer().score(protocols, patients)
     label, site = cohort.label[patients], cohort.site[patients]
@@ -101,11 +96,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         ["level", "cases", "share", "published"],
         _suspicion(result, probability[_at(READER)], label),
     )
-    lesions = run.cohort.truth
-    significant, mimic = lesions["significant"], lesions["biopsied_mimic"]
+    truth = cohort.truth
+    significant, mimic = truth["lesion_kind"] == "cancer", truth["lesion_kind"] == "mimic"
     for name, wanted in PARAMETERS.items():
         chosen = significant | mimic
-        found = auc(significant[chosen].astype(np.int64), -lesions[name][chosen])
+        found = auc(significant[chosen].astype(np.int64), -truth[f"lesion_{name}"][chosen])
         result.target(
             f"significant cancer against biopsied mimic by {name} alone: {wanted} +-{PARAMETER_TOLERANCE}",
             f"{found:.3f} ({significant.sum()} and {mimic.sum()} lesions)",

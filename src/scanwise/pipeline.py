@@ -471,7 +471,8 @@ class Run:
         if any(stage in wanted and not self.done(stage) for stage in ("fit", "search", "confirm")):
             _ = self.folds  # reads the cohort and deals the patients out
             _instantiate(self.config["search"], "search")
-            _ = self._model, self.trainer  # these load torch, so they come last
+            self._model.check(menu)  # this and the trainer load torch, so they come last
+            _ = self.trainer
 
     def _require_earlier(self, stage: str) -> None:
         for earlier in STAGES[: STAGES.index(stage)]:
@@ -640,7 +641,7 @@ def _instantiate(node: Any, where: str) -> Any:
         while cause is not None and not isinstance(cause, ScanwiseError) and cause.__cause__ is not None:
             cause = cause.__cause__
         if isinstance(cause, ScanwiseError):
-            raise cause from None
+            raise (cause if cause.hint else ScanwiseError(cause.message, f"look at the settings of {where}")) from None
         reason = str(cause or error).splitlines()[0]
         raise ScanwiseError(f"{where} could not be built: {reason}", f"look at the settings of {where}") from error
 

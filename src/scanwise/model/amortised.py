@@ -20,7 +20,7 @@ from scanwise.artifacts import GOES_ON
 from scanwise.design import Fold, Menu, PatientData, Patients, Protocol
 from scanwise.errors import ScanwiseError
 from scanwise.model.calibration import fit_calibration
-from scanwise.model.encoders import menu_features
+from scanwise.model.encoders import check_panels, menu_features
 from scanwise.model.network import DiagnosisNetwork
 from scanwise.model.parts import Parts
 from scanwise.model.sandwich import sandwich, small_lattice
@@ -71,6 +71,10 @@ class AmortisedModel:
                 f"model.protocols_per_step must be at least 4, but got {self.protocols_per_step}",
                 "the full protocol, the smallest, current practice and one more",
             )
+
+    def check(self, menu: Menu) -> None:
+        """Raise a `ScanwiseError` where this menu cannot be read, before anything is trained."""
+        check_panels(menu)
 
     def describe(self) -> str:
         """Return one sentence for the methods text."""

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from scanwise.design import Column, Menu, PatientData, Patients
+from scanwise.design import Column, ImagingModality, Menu, PatientData, Patients
+from scanwise.errors import ScanwiseError
 
 
 def panel_features(
@@ -41,6 +42,13 @@ def panel_features(
             shot.append(column.shot)
     stacked = np.stack(features, axis=1) if features else np.zeros((len(data), 0))
     return stacked, np.array(shot, dtype=np.int64)
+
+
+def check_panels(menu: Menu) -> None:
+    """Raise a `ScanwiseError` where a menu offers more than test panels."""
+    for name, modality in menu.modalities.items():
+        if isinstance(modality, ImagingModality):
+            raise ScanwiseError(f"this model reads tests, but {name!r} is an imaging modality", "use model=imaging")
 
 
 def menu_features(

@@ -25,7 +25,7 @@ from scanwise.design import Fold, ImagingModality, Menu, PatientData, Patients, 
 from scanwise.errors import ScanwiseError
 from scanwise.model.calibration import fit_calibration
 from scanwise.model.encoders import menu_features
-from scanwise.model.image_network import ImageNetwork
+from scanwise.model.image_network import ImageNetwork, strides_to
 from scanwise.model.parts import Parts
 from scanwise.model.sandwich import sandwich
 from scanwise.model.trainer import Progress, TrainerSettings
@@ -103,6 +103,17 @@ class ImageModel:
             )
         object.__setattr__(self, "grid", tuple(int(cells) for cells in self.grid))
 
+    def check(self, menu: Menu) -> None:
+        """Raise a `ScanwiseError` where this menu cannot be read, before anything is trained."""
+        names = list(menu.modalities) if self._only is None else list(self._only.modalities)
+        if self._only is not None:
+            menu.check(self._only)
+        scans = [one for name in names if isinstance(one := menu.modalities[name], ImagingModality)]
+        if not scans:
+            raise ScanwiseError("the imaging network needs at least one imaging modality", "use model=amortised")
+        for scan in scans:
+            strides_to(scan.matrix, (self.grid[0], self.grid[1]))
+
     def describe(self) -> str:
         """Return one sentence for the methods text."""
         return (
@@ -136,6 +147,7 @@ class ImageModel:
         directory : where the checkpoints go; each appears only once its training is complete.
         progress : told how far training is.
         """
+        self.check(menu)
         parts = self._parts(fold, data, seed)
         directory.mkdir(parents=True, exist_ok=True)
         reader = Reader(data, menu, self._only)
@@ -242,11 +254,6 @@ class Reader:
     ----------
     data, menu : patients and what is on offer.
     only : the one protocol that is read, `None` = any.
-
-    Raises
-    ------
-    ScanwiseError
-        If there is no imaging modality.
     """
 
     def __init__(self, data: PatientData, menu: Menu, only: Protocol | None = None) -> None:
@@ -259,8 +266,6 @@ class Reader:
             for name, modality in menu.modalities.items()
             if name in names and isinstance(modality, ImagingModality)
         }
-        if not self.images:
-            raise ScanwiseError("the imaging network needs at least one imaging modality", "use model=amortised")
         self.panels = tuple(name for name in names if name not in self.images)
         self.columns = (*self.images, *self.panels)
         """The order of modalities inside the network: images, then panels."""

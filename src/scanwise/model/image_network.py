@@ -55,15 +55,9 @@ class ImageEncoder(nn.Module):
         n_evidence: int,
     ) -> None:
         super().__init__()
-        steps = [size // cells for size, cells in zip(matrix, grid, strict=True)]
-        if any(size % cells for size, cells in zip(matrix, grid, strict=True)) or steps[0] != steps[1]:
-            raise ScanwiseError(
-                f"the matrix of a modality must be the same multiple of the grid {grid} along y and x, but is {matrix}",
-                "change matrix in the menu, or model.grid",
-            )
         self.register_buffer("mean", torch.zeros(channels, 1, 1))
         self.register_buffer("scale", torch.ones(channels, 1, 1))
-        strides = _strides(steps[0])
+        strides = strides_to(matrix, grid)
         layers: list[nn.Module] = []
         here = channels
         for index, stride in enumerate(strides):
@@ -105,17 +99,25 @@ class ImageEncoder(nn.Module):
         return evidence.flatten(2).transpose(1, 2)
 
 
-def _strides(step: int) -> list[int]:
-    """Split a reduction into steps of at most 3, the larger first."""
+def strides_to(matrix: tuple[int, int], grid: tuple[int, int]) -> list[int]:
+    """Return the strides that lead from a matrix to the grid, each 2 or 3, the larger ones first.
+
+    Raises
+    ------
+    ScanwiseError
+        If the matrix is not the same multiple of the grid along both axes, or the multiple has another prime factor.
+    """
+    rest, remainders = matrix[0] // grid[0], (matrix[0] % grid[0], matrix[1] % grid[1])
     strides: list[int] = []
     for factor in (3, 2):
-        while step % factor == 0 and step > 1:
+        while rest > 1 and rest % factor == 0:
             strides.append(factor)
-            step //= factor
-    if step > 1:
+            rest //= factor
+    if any(remainders) or matrix[0] // grid[0] != matrix[1] // grid[1] or rest != 1:
         raise ScanwiseError(
-            f"the matrix must be 2, 3, 4, 6 ... times the grid, but a factor {step} is left over",
-            "change matrix in the menu, or model.grid",
+            f"the matrix of a scan must be 1, 2, 3, 4, 6, 8 ... times the grid {tuple(grid)} along y and x, but is "
+            f"{tuple(matrix)}",
+            "change the matrix in the menu, or model.grid",
         )
     return strides or [1]
 

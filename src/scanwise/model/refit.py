@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from scanwise.artifacts import read_json, write_json
 from scanwise.design import Fold, Menu, PatientData, Patients, Protocol
 from scanwise.errors import ScanwiseError
-from scanwise.model.encoders import panel_features
+from scanwise.model.encoders import check_panels, panel_features
 from scanwise.model.parts import Parts
 from scanwise.model.trainer import Progress, TrainerSettings
 
@@ -47,6 +47,10 @@ class RefitModel:
                 f"model.regularisation must be one or more numbers above 0, but got {self.regularisation!r}"
             )
         object.__setattr__(self, "regularisation", values)
+
+    def check(self, menu: Menu) -> None:
+        """Raise a `ScanwiseError` where this menu cannot be read, before anything is trained."""
+        check_panels(menu)
 
     def describe(self) -> str:
         """Return one sentence for the methods text."""

@@ -161,7 +161,7 @@ class Inputs:
 
         The words are those of the bill; a modality that cannot be found there is described from the protocol key.
         """
-        labels = {}
+        labels: dict[str, str] = {}
         for line in candidate.get("bill") or ():
             label = str(line["label"])
             if line.get("kind") == "shots" and (name := self._named(label)) is not None:

@@ -151,8 +151,9 @@ class SearchSpace:
     def params(self, protocol: Protocol) -> dict[str, typing.Any] | None:
         """Return the parameters that make `suggest` yield this protocol, or `None` where there are none.
 
-        On the grid, counts that are none of the settings have none either. Needed because Optuna enqueues misspelt names and values out of range without a word. Counts are looked up
-        among the settings of the lattice, so a pattern between the grid points of a scheme has no parameters.
+        On the grid, counts that are none of the settings have none either. Needed because Optuna enqueues misspelt
+        names and values out of range without a word. Counts are looked up among the settings of the lattice, so a
+        pattern between the grid points of a scheme has no parameters.
         """
         fixed = [name for name in {*protocol.modalities, *self.mandatory.modalities} if name not in self.optional]
         if any(protocol.counts(name) != self.mandatory.counts(name) for name in fixed):

@@ -36,7 +36,7 @@ _PRICES = {"money", "minutes", "seconds", "msv", "contrast_ml", "money_per_minut
 _NOT_IMAGE = {"title", "shots", "schemes", "requires", *_PRICES}
 _REPLAYED = 2
 """Patients that are made again whenever a cache is read, to see whether it is still what would be made."""
-_REPLAY_TOLERANCE = 0.02
+_REPLAY_TOLERANCE = 0.005
 """Of the largest value: half precision, and arithmetic in another order."""
 _MASKS = "lesions"
 _TABLE = "patients.npz"
@@ -56,7 +56,8 @@ class VirtualOrgan:
     Parameters
     ----------
     name : short name of the cohort.
-    organ : the specification (see ``docs`` in ``conf/cohort/prostate.yaml``); every number with source and confidence.
+    organ : the specification, as the head of ``conf/cohort/prostate.yaml`` explains; every number with source and
+        confidence.
     sites : ``{site: {share, field_t, noise, gain, odds, shift, source, confidence}}``.
     n : number of patients.
     seed : non-negative whole number.
