@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Required, TypedDict
 
@@ -147,6 +148,11 @@ class SimulatedScan(ImagingModality):
         data = np.zeros((len(scene), self.images, *self.matrix), dtype=np.float16)
         if self.blank:
             return data
+        with one_thread():
+            self._synthesise(scene, data)
+        return data
+
+    def _synthesise(self, scene: Scene, data: NDArray[np.float16]) -> None:
         sd = torch.from_numpy(self.noise_sd(scene))[:, None, None, None]
         for start in range(0, len(scene), _PATIENTS_AT_ONCE):
             rows = slice(start, start + _PATIENTS_AT_ONCE)
@@ -154,7 +160,6 @@ class SimulatedScan(ImagingModality):
             tissue["proton_density"] *= torch.from_numpy(scene.gain[rows].astype(np.float32))
             arterial_scale = torch.from_numpy(scene.arterial_scale[rows].astype(np.float32))[:, None, None]
             data[rows] = (self.signal(tissue, arterial_scale) / sd[rows]).half().numpy()
-        return data
 
     def example_data(self, patients: int, seed: int) -> NDArray[Any]:
         """Return complete data of made-up patients (`example_scene`)."""
@@ -232,6 +237,17 @@ def normal(shape: Sequence[int], rng: Noise) -> Tensor:
     for patient, stream in enumerate(source):
         noise[patient].normal_(generator=stream)
     return noise
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread in this thread: batches are rendered side by side, and would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @lru_cache(maxsize=32)

@@ -18,6 +18,8 @@ _PARKER_DOSE_MMOL_PER_KG = 0.1
 """Dose at which the population was measured."""
 _STEP_S = 0.5
 """Longest step of the fine grid on which blood is convolved; Simpson's rule then errs by less than 1e-5 of the peak."""
+_NOTHING = 1e-20
+"""Concentrations below this are none [mM]."""
 _KEP_ROUNDING = 1e-5
 """Share by which single precision may put kep outside the table that covers it."""
 _TABLE_ROWS = 512
@@ -234,6 +236,8 @@ class ToftsTable:
         kep = torch.logspace(math.log10(low_per_s), math.log10(high_per_s), rows, dtype=torch.float64)
         residue = blood_residue(kep_per_s=kep, time_s=time_s, aif=aif)
         plasma = aif.plasma_millimolar(time_s.to("cpu", torch.float64))
+        # before the bolus both are so small that arithmetic with them is many times slower
+        plasma, residue = (torch.where(values < _NOTHING, 0.0, values) for values in (plasma, residue))
         return cls(plasma.to(device, dtype), residue.to(device, dtype), low_per_s, high_per_s)
 
     def concentration_millimolar(self, *, ktrans_per_s: Tensor, ve: Tensor, vp: Tensor) -> Tensor:

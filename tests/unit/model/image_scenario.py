@@ -83,7 +83,7 @@ class MadeUpScans:
 
 
 def make_scans(n: int = N_LEARN + N_NEW, *, seed: int = 0, shuffled: bool = False) -> MadeUpScans:
-    """Draw patients: half are sick, with a spot of 2 x 2 voxels in the scan that shows it; the marker knows a little."""
+    """Draw patients: half are sick, with a spot of 2 x 2 voxels in the scan that shows; the marker knows a little."""
     rng = np.random.default_rng(seed)
     label = (rng.random(n) < 0.5).astype(np.int64)
     shows, blind = np.zeros((n, 1, 8, 12)), np.zeros((n, 1, 12, 18))
