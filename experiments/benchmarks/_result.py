@@ -102,7 +102,7 @@ def _cell(value: Any) -> str:
 def _without_out(argv: Sequence[str]) -> list[str]:
     kept, skip = [], False
     for argument in argv:
-        if skip or argument.startswith("--out="):
+        if skip or argument.startswith(("--out=", "out=")):
             skip = False
         elif argument == "--out":
             skip = True

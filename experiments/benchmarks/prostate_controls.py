@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         )
         n = len(noise.folds[0].test)
         result.note("Networks are trained with the noise on the menu, or on the permuted diagnoses, from the start.")
-        return result.publish(parsed.out, patients=f"{n} of {len(noise.cohort)}", seeds=noise.config["seed"])
+        return result.publish(parsed.out, patients=f"{n} of {len(noise.cohort)}", seeds=[noise.config["seed"]])
 
 
 def _fitted(overrides: Sequence[str], out: Path) -> Run:

@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             tau = float(kendalltau(found[width], found[largest]).statistic)
             result.target(f"width {width} ranks as width {largest}: tau >= {STABLE}", f"{tau:.3f}", tau >= STABLE)
     result.note("Width is the number of channels of the image encoders; everything else is the same.")
-    return result.publish(parsed.out, patients=f"{len(test)} of {run.config['cohort']['n']}", seeds=run.config["seed"])
+    return result.publish(
+        parsed.out, patients=f"{len(test)} of {run.config['cohort']['n']}", seeds=[run.config["seed"]]
+    )
 
 
 if __name__ == "__main__":

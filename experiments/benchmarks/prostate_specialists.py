@@ -137,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "A specialist has the architecture, steps, patients and batches of the one network, and reads one protocol. "
         "A search measures and encodes every (modality, setting) once and adds them up for each protocol."
     )
-    return result.publish(parsed.out, patients=f"{len(test)} of {len(cohort)}", seeds=run.config["seed"])
+    return result.publish(parsed.out, patients=f"{len(test)} of {len(cohort)}", seeds=[run.config["seed"]])
 
 
 def _seconds(run: Any, protocol: Protocol, patients: Any) -> tuple[float, float]:

@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "that it is consistent, and are no prediction."
     )
     return result.publish(
-        parsed.out, patients=f"{len(patients)} of {len(cohort)}, {len(per_world)} worlds", seeds=run.config["seed"]
+        parsed.out, patients=f"{len(patients)} of {len(cohort)}, {len(per_world)} worlds", seeds=[run.config["seed"]]
     )
 
 

@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         stable,
     )
     result.note("A world draws the means of all tissues and findings from what the literature leaves open.")
-    return result.publish(parsed.out, patients=f"{run.config['cohort']['n']} per world", seeds=run.config["seed"])
+    return result.publish(parsed.out, patients=f"{run.config['cohort']['n']} per world", seeds=[run.config["seed"]])
 
 
 if __name__ == "__main__":

@@ -96,3 +96,51 @@ def test_null_coverage_counts_data_sets(script: Any, tmp_path: Path) -> None:
     check(content, tmp_path, "null_coverage", 11, 12, 13)  # fewer where the reference itself is picked in all data sets
     assert list(content["tables"]) == ["crossfit, one repeat, 2 data sets", "holdout, 2 data sets"]
     assert content["patients"] == "2 x 90 virtual"
+
+
+PROSTATES = ["cohort.n=160", "cohort.cache=null", "model.steps=2", "model.width=8", "model.batch_size=16"]
+
+
+def prostates(tmp_path: Path, *more: str) -> list[str]:
+    return [*PROSTATES, f"out={(tmp_path / 'runs').as_posix()}", "--out", str(tmp_path / "found"), *more]
+
+
+def test_prostate_trials_compares_with_what_was_published(script: Any, tmp_path: Path) -> None:
+    content = script("prostate_trials").main(prostates(tmp_path))
+    check(content, tmp_path / "found", "prostate_trials", 12)
+    table = content["tables"]["AUC on unseen patients"]
+    assert [row["read"] for row in table][:4] == ["clinical", "T2W", "DWI", "DCE"]
+    assert {"world 1", "world 2", "world 3"} < set(table[0])
+    shares = content["tables"]["Share of clinically significant cancer by suspicion level"]
+    assert [row["published"] for row in shares] == ["64 %", "38 %", "10 %"]
+
+
+def test_prostate_specialists_compares_every_protocol(script: Any, tmp_path: Path) -> None:
+    content = script("prostate_specialists").main(prostates(tmp_path))
+    check(content, tmp_path / "found", "prostate_specialists", 4)
+    rows = content["tables"]["AUC on unseen patients, clinical values read in all"]
+    assert len(rows) == 14
+    assert len({row["minutes"] for row in rows}) > 8, "from short to long"
+
+
+def test_prostate_controls_have_noise_and_permuted_diagnoses(script: Any, tmp_path: Path) -> None:
+    content = script("prostate_controls").main([*PROSTATES, "--out", str(tmp_path / "found")])
+    check(content, tmp_path / "found", "prostate_controls", 4)
+
+
+def test_prostate_worlds_gives_one_advice_per_world(script: Any, tmp_path: Path) -> None:
+    tiny = ["search.n_trials=8", "evidence.n_resamples=100", *prostates(tmp_path, "--worlds", "1", "2")]
+    content = script("prostate_worlds").main(tiny)
+    check(content, tmp_path / "found", "prostate_worlds", 1)
+    assert [row["world"] for row in content["tables"]["One study per world"]] == [1, 2]
+
+
+def test_prostate_observer_reads_with_every_width(script: Any, tmp_path: Path) -> None:
+    tiny = [typed for typed in prostates(tmp_path, "--widths", "8", "12") if typed != "model.width=8"]
+    content = script("prostate_observer").main(tiny)
+    check(content, tmp_path / "found", "prostate_observer", 1)
+
+
+def test_generation_speed_counts_studies(script: Any, tmp_path: Path) -> None:
+    content = script("generation_speed").main(["--n", "60", "--repeats", "1", "--out", str(tmp_path)])
+    check(content, tmp_path, "generation_speed", 1)
