@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "published shares of cases."
     )
     result.note(
-        "Levels (rows P3, P5, P6, P7, P9 of the facts) were used to set up the cohort, in one declared step; they show "
+        "Levels (rows P3, P5, P6, P7, P9 of the facts) were used to set up the cohort, on other worlds; they show "
         "that it is consistent, and are no prediction."
     )
     return result.publish(
