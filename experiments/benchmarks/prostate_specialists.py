@@ -35,14 +35,11 @@ def spread(menu: Menu) -> dict[str, Protocol]:
     clinical = {"clinical": [1, 1, 1]}
     dwi, dce = menu.modalities["dwi"].standard.tolist(), menu.modalities["dce"].standard.tolist()
     t2w = menu.modalities["t2w"].standard.tolist()
-    half = lines("t2w", "equispaced", acceleration=2.0, centre=0.08)
     quarter = lines("t2w", "variable_density", acceleration=4.0, power=2.0, centre=0.08, seed=0)
     first = lines("dce", "first_n", n=6, spacing=1)
     return {
         "T2W, a quarter of the lines": Protocol({**clinical, "t2w": quarter}),
-        "T2W, half of the lines": Protocol({**clinical, "t2w": half}),
         "T2W": Protocol({**clinical, "t2w": t2w}),
-        "T2W, three planes": Protocol({**clinical, "t2w": t2w, "t2w_planes": [1] * 64}),
         "DWI, two b-values, few averages": Protocol({**clinical, "dwi": [1, 0, 2, 0]}),
         "DWI, half": Protocol({**clinical, "dwi": [1, 2, 4, 6]}),
         "DWI": Protocol({**clinical, "dwi": dwi}),

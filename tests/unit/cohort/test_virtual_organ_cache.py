@@ -161,7 +161,8 @@ def test_an_interrupt_leaves_nothing_that_would_be_read(folder, monkeypatch):
 
 
 KILLED = """
-import os, sys
+import os, sys, time
+from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from organ_scenario import FakeScan, organ
 from scanwise.design import Menu
@@ -171,6 +172,8 @@ class Killer(FakeScan):
     def synthesise(self, scene):
         Killer.seen += 1
         if Killer.seen == 3:
+            while not list(Path(sys.argv[1]).rglob(".*")):  # the block before is being written by the other thread
+                time.sleep(0.01)
             os.kill(os.getpid(), 9)
         return super().synthesise(scene)
 
