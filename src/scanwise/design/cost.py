@@ -93,12 +93,12 @@ _UNITS = {"minutes": "min", "msv": "mSv", "contrast_ml": "mL contrast"}
 
 
 def amount(axis: str, value: float, currency: str = "") -> str:
-    """Return an amount for people: ``"CA$ 194.20"``, ``"25 min"``, ``"1 visit"``."""
+    """Return an amount for people: ``"CA$ 194.20"``, ``"9.8 min"``, ``"1 visit"``."""
     if axis == "money":
         return f"{currency}{' ' if len(currency) > 1 else ''}{value:,.2f}"
     if axis == "visits":
         return f"{value:g} visit{'' if value == 1 else 's'}"
-    return f"{value:g} {_UNITS[axis]}"
+    return f"{round(value, 1 if axis == 'minutes' else 2):g} {_UNITS[axis]}"
 
 
 @dataclass(frozen=True)

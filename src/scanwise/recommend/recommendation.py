@@ -14,6 +14,7 @@ from scanwise.design import Budget, Cost, Menu, Protocol, amount
 from scanwise.errors import ScanwiseError
 from scanwise.evidence import (
     Assessment,
+    Comparison,
     Interval,
     ScoreTable,
     assess_all,
@@ -322,9 +323,7 @@ def _decide(
         evidence = f"{why} It would have been {menu.reading(proposed)} for {price}. {evidence}"
     else:
         status, key = "change", choice.key
-        quality = (
-            "a better diagnosis" if comparison is not None and comparison.verdict == "better" else "the same diagnosis"
-        )
+        quality = _quality(comparison, rule.margin)
         headline = f"{_capital(_difference(menu, proposed))}: {quality} for {price} instead of {today}."
     return {
         "status": status,
@@ -480,6 +479,15 @@ def _sensitivity(
 
 def _and(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def _quality(comparison: Comparison | None, margin: float) -> str:
+    """Return what may be said of the diagnosis of a confirmed protocol, against today's."""
+    if comparison is not None and comparison.verdict == "better":
+        return "a better diagnosis"
+    if comparison is not None and comparison.difference.high < 0:  # shown to be lower, if by less than the margin
+        return f"an AUC lower by less than the margin of {short(margin, 2)}"
+    return "the same diagnosis"
 
 
 def _capital(text: str) -> str:

@@ -191,6 +191,12 @@ class Inputs:
             return None
         return sum(formats.finite(line["cost"].get("minutes")) or 0.0 for line in lines if line.get("kind") == "shots")
 
+    def test_cost(self, candidate: Mapping[str, Any], name: str, axis: str) -> float:
+        """Return what a candidate pays for one modality along an axis, without the set-ups it shares."""
+        lines = [line for line in candidate.get("bill") or () if line.get("kind") == "shots"]
+        mine = [line for line in lines if self._named(str(line["label"])) == name]
+        return sum(formats.finite(line["cost"].get(axis)) or 0.0 for line in mine)
+
     def own_cost(self, candidate: Mapping[str, Any], label: str, kind: str, axis: str) -> float:
         """Return what one line of a candidate's bill costs along an axis; 0 where there is no such line.
 

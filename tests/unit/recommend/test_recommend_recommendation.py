@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from scanwise.design import Budget, Cost, Menu, Protocol, Setup
 from scanwise.evidence import Assessment, Interval, ScoreTable, auc
 from scanwise.modalities.panel import TestPanel
 from scanwise.recommend import Finding, Recommendation, Record, Severity, recommend
+from scanwise.recommend.recommendation import _quality
 from scanwise.report import build_report
 
 VETO = Finding("shared-patients", Severity.FAIL, "2 patients judge a network that learned from them.", vetoes=True)
@@ -171,6 +173,20 @@ def test_the_change_is_said_in_words():
     assert headline(["history", "ecg", "ct"]).startswith("Leave out CT: the same diagnosis for €55.00 instead of €255")
     assert headline(["history", "ct"]).startswith("Leave out CT, add resting ECG: the same diagnosis for €55.00")
     assert headline(["history", "ecg", "ct"], ecg=900.0).startswith("Leave out resting ECG: the same diagnosis")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict", "said"),
+    [
+        (-0.020, 0.004, "non-inferior", "the same diagnosis"),
+        (-0.029, -0.017, "non-inferior", "an AUC lower by less than the margin of .03"),
+        (0.010, 0.030, "better", "a better diagnosis"),
+    ],
+)
+def test_what_is_surely_lower_is_not_called_the_same(low, high, verdict, said):
+    comparison = SimpleNamespace(difference=Interval((low + high) / 2, low, high, 0.01, 0.95), verdict=verdict)
+
+    assert _quality(comparison, 0.03) == said
 
 
 def test_a_better_diagnosis_is_called_better():

@@ -60,6 +60,19 @@ def test_minutes_tell_scanning_from_set_up() -> None:
     assert f"{scanning:g} min of scanning" in tile["detail"]
 
 
+def test_waiting_between_frames_belongs_to_its_scan() -> None:
+    given = recommendation()
+    reference = next(one for one in given["candidates"] if one["key"] == given["reference"])
+    (scan,) = [line for line in reference["bill"] if line["label"] == "fluoroscopy"]
+    before = {row["modality"]: row["cost_today"] for row in rows(build_report(given).card("order"))}
+    for price in (1.0, 2.5):
+        waiting = {**scan, "label": "fluoroscopy waiting", "cost": {**scan["cost"], "money": price}}
+        reference["bill"].append(waiting)
+    after = {row["modality"]: row["cost_today"] for row in rows(build_report(given).card("order"))}
+    assert after["fluoroscopy"] == pytest.approx(before["fluoroscopy"] + 3.5)
+    assert {name for name in after if after[name] != before[name]} == {"fluoroscopy"}
+
+
 def test_tiles_state_price_visits_diagnosis_and_patients(report: Any) -> None:
     price, visits, diagnosis, patients = rows(report.card("tiles"))
     assert (price["value"], price["detail"], price["change"]) == ("CA$ 194.20", "today CA$ 323.97", "−40 %")

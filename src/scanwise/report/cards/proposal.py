@@ -82,8 +82,8 @@ def order(inputs: Inputs) -> Card:
             "modality": title,
             "today": "not done" if was is None else _detail(was, title),
             "proposed": now,
-            "cost_today": None if was is None else inputs.own_cost(inputs.reference, was, "shots", axis),
-            "cost_proposed": None if becomes is None else inputs.own_cost(inputs.shown, becomes, "shots", axis),
+            "cost_today": None if was is None else inputs.test_cost(inputs.reference, name, axis),
+            "cost_proposed": None if becomes is None else inputs.test_cost(inputs.shown, name, axis),
         }
         rows.append(Row(cells, role))
     fees: dict[str, list[float]] = {}
