@@ -46,6 +46,8 @@ def limits(inputs: Inputs) -> Card:
     items += [
         "AUC is about telling patients apart, not about what happens to them afterwards; benefit and harm "
         "of treatment were not studied.",
+        "What a test is needed for beyond this diagnosis (planning a biopsy, staging, incidental findings) was not "
+        "judged; what must stay for that can be made mandatory.",
         "Prices are those of the menu; another fee schedule can change the order.",
     ]
     return Card("limits", f"{formats.plural(len(items), 'limit')} of this study", how, lists=(("", tuple(items)),))
