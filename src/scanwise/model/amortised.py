@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +15,17 @@ from scipy.special import expit
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from scanwise.artifacts import GOES_ON
 from scanwise.design import Fold, Menu, PatientData, Patients, Protocol
 from scanwise.errors import ScanwiseError
 from scanwise.model.calibration import fit_calibration
+from scanwise.model.checkpoint import load_checkpoint, save_checkpoint
 from scanwise.model.encoders import check_panels, menu_features
 from scanwise.model.network import DiagnosisNetwork
 from scanwise.model.parts import Parts
 from scanwise.model.sandwich import sandwich, small_lattice
 from scanwise.model.trainer import Progress, TrainerSettings
 
+_FILE = "network.ckpt"
 _CHUNK = 4_000_000
 """Evidence values held at once while scoring; 16 MB in single precision."""
 
@@ -144,17 +144,7 @@ class AmortisedModel:
         network = network.cpu().eval()
         scorer = NetworkScorer(network, data, menu, parts)
         network.calibration.copy_(scorer.fit_calibration(batches.calibration_protocols()))
-        temporary = directory / ".network.ckpt"
-        try:
-            run.save_checkpoint(temporary, weights_only=True)
-            os.replace(temporary, directory / "network.ckpt")
-        except (OSError, RuntimeError) as error:  # torch calls a full disk a RuntimeError
-            raise ScanwiseError(
-                f"the checkpoint of fold {fold.name} could not be written to {str(directory)!r}: {error}",
-                GOES_ON,
-            ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        save_checkpoint(run, directory / _FILE, fold)
         return scorer
 
     def load(self, data: PatientData, menu: Menu, fold: Fold, *, seed: int, directory: Path) -> NetworkScorer:
@@ -165,15 +155,7 @@ class AmortisedModel:
         ScanwiseError
             If there is no checkpoint, or it is damaged.
         """
-        path = directory / "network.ckpt"
-        if not path.exists():
-            raise ScanwiseError(f"there is no checkpoint for fold {fold.name}", "run stage=fit first")
-        try:
-            network = DiagnosisNetwork.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()
-        except Exception as error:  # torch raises several kinds for a torn archive
-            raise ScanwiseError(
-                f"the checkpoint of fold {fold.name} is damaged", "delete it and run stage=fit again"
-            ) from error
+        network = load_checkpoint(DiagnosisNetwork, directory / _FILE, fold)
         parts = Parts.of(fold, data.label, members_per_part=self.members, seed=seed)
         return NetworkScorer(network, data, menu, parts)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import warnings
@@ -20,10 +19,10 @@ from scipy.special import expit
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from scanwise.artifacts import GOES_ON
 from scanwise.design import Fold, ImagingModality, Menu, PatientData, Patients, Protocol, random_counts, settings_of
 from scanwise.errors import ScanwiseError
 from scanwise.model.calibration import fit_calibration
+from scanwise.model.checkpoint import load_checkpoint, save_checkpoint
 from scanwise.model.encoders import menu_features
 from scanwise.model.image_network import ImageNetwork, strides_to
 from scanwise.model.parts import Parts
@@ -183,7 +182,7 @@ class ImageModel:
         calibration = torch.as_tensor(scorer.fit_calibration(protocols), dtype=torch.float32)
         for member, (network, run) in enumerate(zip(networks, runs, strict=True)):
             network.calibration.copy_(calibration)
-            _save(run, directory / f"network-{member}.ckpt", fold)
+            save_checkpoint(run, directory / f"network-{member}.ckpt", fold)
         return scorer
 
     def load(self, data: PatientData, menu: Menu, fold: Fold, *, seed: int, directory: Path) -> ImageScorer:
@@ -195,18 +194,10 @@ class ImageModel:
             If there is no checkpoint, or it is damaged.
         """
         parts = self._parts(fold, data, seed)
-        networks = []
-        for member in range(len(parts.leaves_out)):
-            path = directory / f"network-{member}.ckpt"
-            if not path.exists():
-                raise ScanwiseError(f"there is no checkpoint for fold {fold.name}", "run stage=fit first")
-            try:
-                network = ImageNetwork.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()
-            except Exception as error:  # torch raises several kinds for a torn archive
-                raise ScanwiseError(
-                    f"the checkpoint of fold {fold.name} is damaged", "delete it and run stage=fit again"
-                ) from error
-            networks.append(network)
+        networks = [
+            load_checkpoint(ImageNetwork, directory / f"network-{member}.ckpt", fold)
+            for member in range(len(parts.leaves_out))
+        ]
         return ImageScorer(networks, Reader(data, menu, self._only), parts, seed)
 
     @property
@@ -552,16 +543,3 @@ class _Batches(IterableDataset[Mapping[str, Any]]):
 
 def _seed_of(seed: int, member: int) -> int:
     return int(np.random.SeedSequence([seed, member]).generate_state(1)[0])
-
-
-def _save(run: Any, path: Path, fold: Fold) -> None:
-    temporary = path.with_name(f".{path.name}")
-    try:
-        run.save_checkpoint(temporary, weights_only=True)
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch calls a full disk a RuntimeError
-        raise ScanwiseError(
-            f"the checkpoint of fold {fold.name} could not be written to {path.parent.as_posix()!r}: {error}", GOES_ON
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
