@@ -154,8 +154,8 @@ class Entangled(DiffusionWeighted):
 
 
 class Gullible(DiffusionWeighted):
-    def _images(self, measurement):
-        return super()._images(Measurement(np.nan_to_num(measurement.data), np.ones_like(measurement.counts)))
+    def _magnitudes(self, measurement):
+        return super()._magnitudes(Measurement(np.nan_to_num(measurement.data), np.ones_like(measurement.counts)))
 
 
 class Raw(TurboSpinEcho):

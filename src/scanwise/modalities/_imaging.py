@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scanwise.design import ImagingModality, Scene, make_scheme
+from scanwise.design import ImagingModality, Measurement, Scene, make_scheme
 from scanwise.errors import ScanwiseError
 from scanwise.physics import NoiseReference, PartialVolume
 
@@ -169,6 +169,11 @@ class SimulatedScan(ImagingModality):
         """Let the signal equations look at the settings now, and not when the first patient comes."""
         voxels = torch.ones((1, 2 * self.matrix[0], 2 * self.matrix[1]))
         self.signal({name: _SOFT_TISSUE[name] * voxels for name in self.maps}, torch.ones((1, 1, 1)))
+
+    def _magnitudes(self, measurement: Measurement) -> Tensor:
+        """Return images whose shots encode all of k-space, with zeros where none was taken, whatever stands there."""
+        taken = torch.from_numpy(measurement.counts > 0)
+        return torch.where(taken[:, :, None, None], tensor(measurement.data), 0.0)
 
     def _acquired(self, data: NDArray[Any], counts: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
         """Return complete data as float32 with zeros for images that are not there, and counts as really taken.

@@ -22,7 +22,6 @@ from scanwise.modalities._imaging import (
     normal,
     partial_volume,
     setup_names,
-    tensor,
 )
 from scanwise.physics import diffusion_kurtosis, rician_mean, rician_variance, spin_echo
 
@@ -192,7 +191,7 @@ class DiffusionWeighted(SimulatedScan):
 
     def adjoint(self, measurement: Measurement) -> NDArray[np.complex64]:
         """Return the averaged magnitudes, zeros for b-values not taken: every shot is fully encoded."""
-        return self._images(measurement).to(torch.complex64).numpy()
+        return self._magnitudes(measurement).to(torch.complex64).numpy()
 
     def reconstruct(self, measurement: Measurement) -> NDArray[np.float32]:
         """Return the logarithm of every b-value's signal and the map of the apparent diffusion coefficient.
@@ -206,7 +205,7 @@ class DiffusionWeighted(SimulatedScan):
         -------
         Shape ``(patients, b_values + 1, y, x)``; zeros where a b-value was not taken, or fewer than two for the ADC.
         """
-        images = self._images(measurement)
+        images = self._magnitudes(measurement)
         taken = torch.from_numpy(measurement.counts > 0)
         lowest = taken.int().argmax(dim=1)
         reference = central_mean(images[torch.arange(len(images)), lowest])[:, None]
@@ -233,11 +232,6 @@ class DiffusionWeighted(SimulatedScan):
         taken = [(name, count) for name, count in zip(self.shots.names, values, strict=True) if count]
         words = [name if count == 1 else f"{name} x{count}" for name, count in taken]
         return f"{self.title} {', '.join(words) or 'without any b-value'}"
-
-    def _images(self, measurement: Measurement) -> Tensor:
-        """Return the magnitudes with zeros where nothing was taken, whatever stands there."""
-        taken = torch.from_numpy(measurement.counts > 0)
-        return torch.where(taken[:, :, None, None], tensor(measurement.data), 0.0)
 
     @classmethod
     def example(cls) -> Self:

@@ -22,7 +22,6 @@ from scanwise.modalities._imaging import (
     normal,
     partial_volume,
     setup_names,
-    tensor,
     thin_out,
 )
 from scanwise.physics import contrast_enhanced_signal
@@ -178,7 +177,7 @@ class DynamicContrast(SimulatedScan):
 
     def adjoint(self, measurement: Measurement) -> NDArray[np.complex64]:
         """Return the frames taken, zeros elsewhere, ``(patients, frames, y, x)``: every frame is fully encoded."""
-        return self._frames(measurement).to(torch.complex64).numpy()
+        return self._magnitudes(measurement).to(torch.complex64).numpy()
 
     def reconstruct(self, measurement: Measurement) -> NDArray[np.float32]:
         """Return the baseline over its central mean, and the enhancement of every frame relative to the baseline.
@@ -190,7 +189,7 @@ class DynamicContrast(SimulatedScan):
         -------
         Shape ``(patients, 1 + frames, y, x)``.
         """
-        frames = self._frames(measurement)
+        frames = self._magnitudes(measurement)
         patterns, pattern_of = np.unique(measurement.counts > 0, axis=0, return_inverse=True)
         weights = np.stack([self._readout(taken) for taken in patterns])[pattern_of.reshape(-1)]
         read = torch.from_numpy(weights.astype(np.float32)) @ frames.flatten(2)
@@ -228,11 +227,6 @@ class DynamicContrast(SimulatedScan):
         if (steps == steps[0]).all():
             return f"{words}, every {steps[0] * self.frame_s:g} s"
         return f"{words}, {taken.size} frames"
-
-    def _frames(self, measurement: Measurement) -> Tensor:
-        """Return the frames with zeros for those not taken, whatever stands there."""
-        taken = torch.from_numpy(measurement.counts > 0)
-        return torch.where(taken[:, :, None, None], tensor(measurement.data), 0.0)
 
     @classmethod
     def example(cls) -> Self:
