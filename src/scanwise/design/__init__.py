@@ -1,9 +1,9 @@
 """The vocabulary: shots, set-ups, costs, schemes, modalities, menus, protocols. numpy only."""
 
 from scanwise.design.cost import COST_AXES, Budget, Cost, amount
-from scanwise.design.data import Column, Fold, PatientData, Patients, Scorer
+from scanwise.design.data import Column, Fold, PatientData, Patients, ProductScorer, Scorer
 from scanwise.design.imaging import TISSUE_MAPS, ImagingModality, Scene
-from scanwise.design.lattice import random_counts, random_protocol, settings_of
+from scanwise.design.lattice import Product, random_counts, random_protocol, settings_of
 from scanwise.design.menu import BillItem, Menu
 from scanwise.design.modality import Measurement, Modality, modality_kinds, register_modality
 from scanwise.design.protocol import Protocol
@@ -40,6 +40,8 @@ __all__ = [
     "PatientData",
     "Patients",
     "PoissonDisc",
+    "Product",
+    "ProductScorer",
     "Protocol",
     "Scene",
     "Scheme",

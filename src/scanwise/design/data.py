@@ -66,6 +66,26 @@ class Scorer(typing.Protocol):
         """
 
 
+@typing.runtime_checkable
+class ProductScorer(Scorer, typing.Protocol):
+    """A model that scores all combinations of settings from what every single setting adds."""
+
+    def score_product(
+        self, product: Any, patients: Patients, *, wanted: NDArray[np.bool_] | None = None, refine: int = 0
+    ) -> typing.Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """Yield rows of a `scanwise.design.Product`, ascending, and their probabilities, ``(rows, patients)``.
+
+        As `score` would return them, exactly or nearly so.
+
+        Parameters
+        ----------
+        product : what is combined.
+        patients : who is scored.
+        wanted : rows that are scored, shape ``(len(product),)``; `None` = all.
+        refine : how often the work of an approximation is doubled; changes nothing where there is none.
+        """
+
+
 @dataclass(frozen=True, eq=False)
 class Fold:
     """One way of dealing the patients out: who may be learned from, where the search looks, who judges.

@@ -1,8 +1,10 @@
-"""Every setting a modality offers, and protocols drawn at random from a menu."""
+"""Every setting a modality offers, all combinations of them, and protocols drawn at random from a menu."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,79 @@ def settings_of(modality: Modality) -> Iterator[tuple[int, ...]]:
             if any(counts) and counts not in seen:
                 seen.add(counts)
                 yield counts
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """All protocols that take one of several settings of every modality, without listing them.
+
+    Rows are numbered as by `itertools.product`, the last modality changing fastest.
+
+    Parameters
+    ----------
+    fixed : what every protocol contains.
+    choices : settings per modality, each the counts of its shots; ``()`` = not at all. None of `fixed`.
+    """
+
+    fixed: Protocol
+    choices: Mapping[str, tuple[tuple[int, ...], ...]]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many settings every modality has."""
+        return tuple(len(patterns) for patterns in self.choices.values())
+
+    def __len__(self) -> int:
+        return math.prod(self.shape)
+
+    def settings(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return which setting of each modality the protocols of some rows take, shape ``(rows, modalities)``."""
+        if not self.choices:
+            return np.zeros((len(rows), 0), dtype=np.int64)
+        return np.stack(np.unravel_index(rows, self.shape), axis=1).astype(np.int64)
+
+    def row(self, protocol: Protocol) -> int | None:
+        """Return the row of a protocol, `None` where it is not among them."""
+        at = []
+        for name, patterns in self.choices.items():
+            if protocol.counts(name) not in patterns:
+                return None
+            at.append(patterns.index(protocol.counts(name)))
+        row = int(np.ravel_multi_index(at, self.shape)) if at else 0
+        return row if self.protocols(np.array([row]))[0] == protocol else None
+
+    def protocols(self, rows: NDArray[np.int64]) -> list[Protocol]:
+        """Return the protocols of some rows."""
+        fixed = dict(self.fixed.items())
+        return [
+            Protocol(
+                {
+                    **fixed,
+                    **{
+                        name: patterns[index]
+                        for (name, patterns), index in zip(self.choices.items(), settings, strict=True)
+                    },
+                }
+            )
+            for settings in self.settings(rows).tolist()
+        ]
+
+    def counts(self, menu: Menu, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the counts of the protocols of some rows, shape ``(rows, shots)``; see `Menu.matrix`."""
+        counts = np.repeat(menu.matrix([self.fixed]), len(rows), axis=0)
+        for (name, patterns), at in zip(self.choices.items(), self.settings(rows).T, strict=True):
+            columns = menu.columns(name)
+            counts[:, columns] = menu.matrix([Protocol({name: pattern}) for pattern in patterns])[at, columns]
+        return counts
+
+    def prices(self, menu: Menu) -> NDArray[np.float64]:
+        """Return the cost of every protocol, shape ``(len(self), axes)``; see `Menu.price_many`."""
+        costs, needs = menu.unit_prices([self.fixed])
+        for name, patterns in self.choices.items():
+            added, needed = menu.unit_prices([Protocol({name: pattern}) for pattern in patterns])
+            costs = (costs[:, None] + added).reshape(-1, added.shape[1])
+            needs = (needs[:, None] | needed).reshape(len(costs), needed.shape[1])
+        return costs + menu.setup_prices(needs)
 
 
 def random_counts(modality: Modality, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -134,9 +134,19 @@ class Menu:
         A set-up is paid once where any shot needs it:
         ``counts @ unit_costs + any(counts > 0 and needs) @ setup_costs``.
         """
+        costs, needs = self.unit_prices(protocols)
+        return costs + self.setup_prices(needs)
+
+    def unit_prices(self, protocols: Sequence[Protocol]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return what the shots of several protocols cost, ``(protocols, axes)``, and which set-ups they need."""
         counts = self.matrix(protocols)
-        used = ((counts > 0).astype(np.int64) @ self._needs.astype(np.int64)) > 0
-        return counts @ self._unit_costs + used @ self._setup_costs
+        needs = ((counts > 0).astype(np.int64) @ self._needs.astype(np.int64)) > 0
+        return counts @ self._unit_costs, needs
+
+    def setup_prices(self, needs: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return what set-ups cost, shape ``(protocols, axes)``, from which are needed, ``(protocols, set-ups)``."""
+        costs: NDArray[np.float64] = needs @ self._setup_costs
+        return costs
 
     def price(self, protocol: Protocol) -> Cost:
         """Return the cost of a protocol, every shared set-up paid once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,22 @@ from scipy.special import expit
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from scanwise.design import Fold, Menu, PatientData, Patients, Protocol
+from scanwise.design import Fold, Menu, PatientData, Patients, Product, Protocol
 from scanwise.errors import ScanwiseError
 from scanwise.model.calibration import fit_calibration
 from scanwise.model.checkpoint import load_checkpoint, save_checkpoint
 from scanwise.model.encoders import check_panels, menu_features
 from scanwise.model.network import DiagnosisNetwork
 from scanwise.model.parts import Parts
+from scanwise.model.product import Part, product_logits
 from scanwise.model.sandwich import sandwich, small_lattice
 from scanwise.model.trainer import Progress, TrainerSettings
 
 _FILE = "network.ckpt"
 _CHUNK = 4_000_000
 """Evidence values held at once while scoring; 16 MB in single precision."""
+_PRODUCT_PATIENTS = 256
+"""Patients of one part of a product."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,50 @@ class NetworkScorer:
         counts = torch.as_tensor(self._menu.matrix(protocols))
         probability: NDArray[np.float64] = expit(self.network.calibrated(logits, counts).numpy())
         return probability
+
+    def score_product(
+        self, product: Product, patients: Patients, *, wanted: NDArray[np.bool_] | None = None, refine: int = 0
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """Yield rows of a product and their probabilities, exactly; see `scanwise.design.ProductScorer`."""
+        del refine
+        patients = np.asarray(patients, dtype=np.int64)
+        parts = self._product_parts(product, patients)
+        for rows, logits in product_logits(product.shape, parts, len(patients), wanted):
+            counts = torch.as_tensor(product.counts(self._menu, rows))
+            with torch.inference_mode():
+                yield rows, expit(self.network.calibrated(torch.as_tensor(logits), counts).numpy())
+
+    @torch.inference_mode()
+    def _product_parts(self, product: Product, patients: Patients) -> list[Part]:
+        network, weights = self.network, self._parts.weights(patients)
+        columns = {name: self._menu.columns(name) for name in product.choices}
+        counts = {
+            name: torch.as_tensor(self._menu.matrix([Protocol({name: pattern}) for pattern in patterns]))
+            for name, patterns in product.choices.items()
+        }
+        fixed = torch.as_tensor(self._menu.matrix([product.fixed]))
+        parts = []
+        for member, weight in enumerate(weights):
+            asked = np.flatnonzero(weight > 0)
+            for start in range(0, len(asked), _PRODUCT_PATIENTS):
+                some = asked[start : start + _PRODUCT_PATIENTS]
+                encoded = network.encode(
+                    {name: menu_features(self._data, self._menu, name, patients[some])[0] for name in network.encoders}
+                )
+                always = network.adds(encoded, slice(None), fixed, member)
+                parts.append(
+                    Part(
+                        patients=some,
+                        weight=weight[some],
+                        base=tuple(a + b[0] for a, b in zip(network.nothing(member), always, strict=True)),
+                        tables=tuple(
+                            network.adds(encoded, columns[name], counts[name][:, columns[name]], member)
+                            for name in product.choices
+                        ),
+                        read=partial(network.head.of_member, member),
+                    )
+                )
+        return parts
 
     def fit_calibration(self, protocols: Sequence[Protocol]) -> Tensor:
         """Return log temperature and shift fitted on the patients each network left out; see `fit_calibration`."""

@@ -37,6 +37,16 @@ _PARTS = 10
 """Parts the learning patients are dealt into where the split has none; each member leaves one out."""
 _STANDARDISE = 256
 """Learning patients from whom the scale of the images is taken."""
+_READ_AT_ONCE = 32
+"""Patients whose maps are read at once: more do not fit into the cache of a core."""
+_PILOT = 192
+"""Protocols whose maps are read in full, to find the places that matter."""
+_TOLERANCE = 0.04
+"""What leaving places out may change in a log odds, root mean square over the pilot protocols; halved by `refine`."""
+_PLACES_STEP = 8
+"""Patients are read together whose number of places, rounded up to a multiple of this, is the same."""
+_PRODUCT_ROWS = 1024
+"""Places of all patients of one part of a product, about."""
 _AHEAD = 3
 """Batches that are measured while the network learns from the one before."""
 
@@ -300,13 +310,17 @@ class Reader:
         """Return the shot of every feature of a panel."""
         return menu_features(self.data, self.menu, name, np.arange(1))[1]
 
-    def about(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
-        """Return 1 and how much of its usual length each modality has, shape ``(protocols, 1 + modalities)``."""
-        told = [np.ones(len(protocols))]
+    def about(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return 1 and how much of its usual length each modality has, shape ``(protocols, 1 + modalities)``.
+
+        Parameters
+        ----------
+        counts : shape ``(protocols, shots)``, the shots of all modalities of the menu side by side.
+        """
+        told = [np.ones(len(counts))]
         for name in self.columns:
-            modality = self.menu.modalities[name]
-            counts = np.stack([modality.check(protocol) for protocol in protocols])
-            told.append(np.sqrt(np.minimum(counts.sum(1) / max(modality.standard.sum(), 1), 2.0)))
+            taken, usual = counts[:, self.menu.columns(name)].sum(1), self.menu.modalities[name].standard.sum()
+            told.append(np.sqrt(np.minimum(taken / max(usual, 1), 2.0)))
         return np.stack(told, axis=1)
 
 
@@ -332,16 +346,62 @@ class ImageScorer:
         """Return calibrated probabilities, shape ``(protocols, patients)``; see `scanwise.design.Scorer`."""
         if not len(protocols):
             return np.zeros((0, len(patients)))
-        log_temperature, shift = self.networks[0].calibration.double().cpu().numpy() @ self._reader.about(protocols).T
-        logits = self.logits(protocols, patients)
+        return self._calibrated(self.logits(protocols, patients), self._reader.menu.matrix(protocols))
+
+    def _calibrated(self, logits: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        log_temperature, shift = self.networks[0].calibration.double().cpu().numpy() @ self._reader.about(counts).T
         probability: NDArray[np.float64] = expit(logits * np.exp(-log_temperature)[:, None] + shift[:, None])
         return probability
+
+    def score_product(
+        self, product: Product, patients: Patients, *, wanted: NDArray[np.bool_] | None = None, refine: int = 0
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """Yield rows of a product and their probabilities; see `scanwise.design.ProductScorer`.
+
+        The mean of the evidence is added up exactly. The log-sum-exp of the head is taken over the places that matter
+        for a patient, the fewest that reproduce the log odds of a sample of protocols (`Places`). Protocols of no image
+        or one are read at all places: what matters in others may not matter in them.
+        """
+        reader = self._reader
+        if reader.only is not None:
+            raise ScanwiseError("a network for one protocol cannot score combinations", "leave model.only out")
+        patients = np.asarray(patients, dtype=np.int64)
+        wanted = np.ones(len(product), dtype=bool) if wanted is None else wanted
+        n_images = sum(bool(product.fixed.counts(name)) for name in reader.images)
+        images = [column for column, name in enumerate(product.choices) if name in reader.images]
+        several = np.zeros(len(product), dtype=bool)
+        for start in range(0, len(product), _ROWS_AT_ONCE):
+            rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(product)))
+            several[rows] = n_images + (product.settings(rows)[:, images] > 0).sum(1) > 1
+        few = np.flatnonzero(wanted & ~several)
+        for start in range(0, len(few), _ROWS_AT_ONCE):
+            rows = few[start : start + _ROWS_AT_ONCE]
+            yield rows, self.score(product.protocols(rows), patients)
+        if (wanted & several).any():
+            parts = self._product_parts(product, patients, several, _TOLERANCE * 0.5**refine)
+            for rows, logits in product_logits(product.shape, parts, len(patients), wanted & several):
+                yield rows, self._calibrated(logits, product.counts(reader.menu, rows))
+
+    @torch.inference_mode()
+    def _product_parts(
+        self, product: Product, patients: Patients, several: NDArray[np.bool_], tolerance: float
+    ) -> list[Part]:
+        weights = self._parts.weights(patients)
+        pilot = product.settings(_pilot(product, several))
+        parts = []
+        for member, network in enumerate(self.networks):
+            asked = np.flatnonzero(weights[member] > 0)
+            if asked.size:
+                tables = _Tables(self, member, network, product, patients[asked])
+                parts += tables.parts(pilot, tolerance, asked, weights[member, asked])
+        return parts
 
     def fit_calibration(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
         """Return log temperature and shift, fitted on the patients each network left out."""
         patients = self._parts.left_out
         logits = self.logits(protocols, patients)
-        return fit_calibration(logits, self._reader.data.label[patients], self._reader.about(protocols))
+        about = self._reader.about(self._reader.menu.matrix(protocols))
+        return fit_calibration(logits, self._reader.data.label[patients], about)
 
     @torch.inference_mode()
     def logits(self, protocols: Sequence[Protocol], patients: Patients) -> NDArray[np.float64]:
@@ -380,8 +440,9 @@ class ImageScorer:
                 if protocol.counts(name):
                     counts = torch.as_tensor(protocol.counts(name), device=network.device)[None]
                     shared = shared + network.encode_panel(name, features[name], counts)
-            for start in range(0, len(patients), 4 * _CHUNK):
-                rows = slice(start, start + 4 * _CHUNK)
+            step = _READ_AT_ONCE if network.device.type == "cpu" else 4 * _CHUNK
+            for start in range(0, len(patients), step):
+                rows = slice(start, start + step)
                 evidence = shared[rows, None, :]
                 for kept in images:
                     evidence = evidence + kept[rows].to(evidence.dtype)

@@ -147,6 +147,30 @@ class PlaceHead(nn.Module):
         pooled = torch.logsumexp(maps.float(), dim=1) * torch.exp(self.sharpness) + self.bias
         return pooled + self.whole(evidence.mean(1)), maps
 
+    def label_map(self, evidence: Tensor) -> Tensor:
+        """Return the map of the first diagnosis, shape ``(...)``, from ``(..., evidence)``; overwrites the evidence."""
+        flat = evidence.flatten(0, -2).relu_()
+        hidden = torch.addmm(self.places.bias, flat, self.places.weight.T).relu_()
+        read = torch.addmv(self.read.bias[:1].expand(len(hidden)), hidden, self.read.weight[0])
+        return read.view(evidence.shape[:-1])
+
+    def label_logits(self, evidence: Tensor, mean: Tensor) -> Tensor:
+        """Return logits of the first diagnosis, read at some places only.
+
+        Parameters
+        ----------
+        evidence : at the places that are read, shape ``(protocols, patients * places, evidence)``; overwritten.
+        mean : over all places, shape ``(protocols, patients, evidence)``.
+
+        Returns
+        -------
+        torch.Tensor
+            Shape ``(protocols, patients)``; where all places are read, the same as `forward` returns.
+        """
+        maps = self.label_map(evidence).view(*mean.shape[:2], -1)
+        pooled = torch.logsumexp(maps, dim=2) * torch.exp(self.sharpness[0]) + self.bias[0]
+        return pooled + self.whole(mean)[..., 0]
+
 
 class ImageNetwork(pl.LightningModule):
     """Set fusion of images and tests, trained on many protocols at once.

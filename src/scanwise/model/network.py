@@ -47,6 +47,12 @@ class Head(nn.Module):
         hidden = torch.tanh(torch.baddbmm(self.hidden_bias[:, None], evidence, self.hidden))
         return linear + torch.bmm(hidden, self.out[:, :, None])[..., 0] + self.bias[:, None]
 
+    def of_member(self, member: int, evidence: Tensor, gain: Tensor) -> Tensor:
+        """Return the logits of one member, shape ``(...)``, from two tensors of shape ``(..., evidence)``."""
+        linear = (evidence * (self.readout[member] + gain)).sum(-1)
+        hidden = torch.tanh(evidence @ self.hidden[member] + self.hidden_bias[member])
+        return linear + hidden @ self.out[member] + self.bias[member]
+
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
@@ -156,6 +162,31 @@ class DiagnosisNetwork(pl.LightningModule):
         gain = by_member((taken - 0.5) @ gains.transpose(0, 1).reshape(taken.shape[-1], members * length))
         logits: Tensor = self.head(evidence, gain)
         return logits.reshape(members, patients, protocols).transpose(1, 2)
+
+    def adds(self, encoded: Encoded, columns: slice, counts: Tensor, member: int) -> tuple[Tensor, Tensor]:
+        """Return what some shots add to the evidence and to the gain of one member, for several settings of them.
+
+        Parameters
+        ----------
+        encoded : what `encode` returned.
+        columns : which shots, of all modalities side by side.
+        counts : shape ``(settings, shots in columns)``.
+        member : which network.
+
+        Returns
+        -------
+        Two tensors of shape ``(settings, patients, evidence)``; both are 0 where nothing is taken.
+        """
+        taken = (encoded.done[:, columns] & (counts > 0)[:, None]).to(encoded.evidence.dtype)
+        length = self.head.readout.shape[1]
+        evidence = encoded.evidence[:, columns, member * length : (member + 1) * length]
+        gain = torch.cat([encoder.gain[member] for encoder in self._panels()])[columns]
+        return torch.einsum("kns,nse->kne", taken, evidence), taken @ gain
+
+    def nothing(self, member: int) -> tuple[Tensor, Tensor]:
+        """Return evidence and gain of a patient of whom nothing was measured, shape ``(evidence,)`` each."""
+        gain = torch.cat([encoder.gain[member] for encoder in self._panels()])
+        return self._absent()[member].sum(0), -0.5 * gain.sum(0)
 
     def forward(self, features: Features, counts: Tensor) -> Tensor:
         """Encode once, decode every protocol; see `encode` and `decode`."""

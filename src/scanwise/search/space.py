@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 
 from scanwise.artifacts import hash_json
-from scanwise.design import Menu, Modality, Parameter, Protocol, Scheme, Subset, Whole, settings_of
+from scanwise.design import Menu, Modality, Parameter, Product, Protocol, Scheme, Subset, Whole, settings_of
 from scanwise.errors import ScanwiseError, did_you_mean
 
 Pattern = tuple[int, ...]
@@ -113,10 +113,15 @@ class SearchSpace:
                 return False
         return total <= limit
 
+    def product(self) -> Product:
+        """Return the lattice without listing it: the settings of every modality, "not at all" first."""
+        return Product(
+            self.mandatory, {name: ((), *settings_of(modality)) for name, modality in self.optional.items()}
+        )
+
     def lattice(self) -> Iterator[Protocol]:
         """Iterate over the distinct protocols of the lattice, the last modality of the menu changing fastest."""
-        choices: list[list[Pattern]] = [[(), *settings_of(modality)] for modality in self.optional.values()]
-        for patterns in itertools.product(*choices):
+        for patterns in itertools.product(*self.product().choices.values()):
             yield self._protocol(dict(zip(self.optional, patterns, strict=True)))
 
     def alone(self, name: str) -> Protocol:
