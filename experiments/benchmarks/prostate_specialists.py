@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _result import Result, parser
+from _result import Result, parser, weighted_auc
 from scipy.stats import kendalltau
 
 from scanwise.composing import compose_config
 from scanwise.design import Menu, Protocol
-from scanwise.evidence import ScoreTable, auc_with_covariance, normal_interval
+from scanwise.evidence import ScoreTable, auc_with_covariance
 from scanwise.model import ImageModel
 from scanwise.pipeline import open_run
 
@@ -90,11 +90,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     one, alone = found.value[:n], found.value[n:]
     rows = []
     for row, name in enumerate(protocols):
-        weights = np.zeros(2 * n)
-        weights[row], weights[n + row] = 1.0, -1.0
-        gap = normal_interval(
-            float(weights @ found.value), float(np.sqrt(max(weights @ found.covariance @ weights, 0.0))), 0.95
-        )
+        gap = weighted_auc(found, {keys[row]: 1.0, keys[n + row]: -1.0})
         rows.append(
             [
                 name,
@@ -107,8 +103,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         )
     columns = ["protocol", "minutes", "one network", "specialist", "difference (95 %)", "specialist trained, cpu-s"]
     result.table("AUC on unseen patients, clinical values read in all", columns, rows)
-    weights = np.concatenate([np.full(n, 1.0 / n), np.full(n, -1.0 / n)])
-    mean = normal_interval(float(weights @ found.value), float(np.sqrt(weights @ found.covariance @ weights)), 0.95)
+    mean = weighted_auc(found, {key: (1.0 if row < n else -1.0) / n for row, key in enumerate(keys)})
     worst = int(np.argmin(one - alone))
     tau = float(kendalltau(one, alone).statistic)
     result.target(f"Kendall tau >= {TAU} over {n} protocols", f"{tau:.3f}", tau >= TAU)

@@ -196,14 +196,15 @@ class DiffusionWeighted(SimulatedScan):
     def reconstruct(self, measurement: Measurement) -> NDArray[np.float32]:
         """Return the logarithm of every b-value's signal and the map of the apparent diffusion coefficient.
 
-        Signals are over the central mean of the lowest b-value taken. The ADC is the slope of a weighted linear fit to
-        the logarithm, over the b-values up to `ADC_LARGEST_B` or, where fewer than two of those were taken, over all.
-        Weights are the averages times ``signal^2 - pi / 2``, so that magnitudes which are noise alone have none next to
-        others; the bias of what is fitted stays, as it does on a scanner.
+        Signals are over the central mean of the lowest b-value taken; a b-value that was not taken shows what the fit
+        expects there. The ADC is the slope of a weighted linear fit to the logarithm, over the b-values up to
+        `ADC_LARGEST_B` or, where fewer than two of those were taken, over all. Weights are the averages times
+        ``signal^2 - pi / 2``, so that magnitudes which are noise alone have none next to others; the bias of what is
+        fitted stays, as it does on a scanner.
 
         Returns
         -------
-        Shape ``(patients, b_values + 1, y, x)``; zeros where a b-value was not taken, or fewer than two for the ADC.
+        Shape ``(patients, b_values + 1, y, x)``; an ADC of zero where fewer than two b-values were taken.
         """
         images = self._magnitudes(measurement)
         taken = torch.from_numpy(measurement.counts > 0)
@@ -217,11 +218,13 @@ class DiffusionWeighted(SimulatedScan):
         weight *= (averages * fitted)[:, :, None, None]
         b = (self._b / 1000.0)[:, None, None]
         share = weight / weight.sum(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-        offset = b - (share * b).sum(dim=1, keepdim=True)  # from the weighted mean of b: the sums do not cancel
-        share *= offset
-        slope = (share * log).sum(dim=1) / (share * offset).sum(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
-        log.masked_fill_(~taken[:, :, None, None], 0.0)
-        adc = slope.neg_().clamp_(*ADC_RANGE).masked_fill_((fitted.sum(dim=1) < 2)[:, None, None], 0.0)
+        middle = (share * b).sum(dim=1)
+        offset = b - middle[:, None]  # from the weighted mean of b: the sums do not cancel
+        spread = (share * offset.square()).sum(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
+        adc = ((share * offset * log).sum(dim=1) / spread).neg_().clamp_(*ADC_RANGE)
+        adc.masked_fill_((fitted.sum(dim=1) < 2)[:, None, None], 0.0)
+        height = (share * log).sum(dim=1) + middle * adc  # of the fitted line at b = 0
+        log = torch.where(taken[:, :, None, None], log, (height[:, None] - b * adc[:, None]).clamp_(*_LOG_RANGE))
         return torch.cat([log, adc[:, None]], dim=1).numpy()
 
     def describe(self, counts: Sequence[int]) -> str:
