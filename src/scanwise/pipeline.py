@@ -8,7 +8,8 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,21 @@ from scanwise.artifacts import (
 )
 from scanwise.composing import compose_config, setting_names
 from scanwise.config import FREE_OF_RUN, STAGES
-from scanwise.design import Budget, Cost, Fold, Menu, Modality, Protocol, Scorer, Setup
+from scanwise.design import (
+    Budget,
+    Cost,
+    Fold,
+    Menu,
+    Modality,
+    Patients,
+    Product,
+    ProductScorer,
+    Protocol,
+    Scorer,
+    Setup,
+)
 from scanwise.errors import ScanwiseError, did_you_mean
-from scanwise.evidence import ScoreTable, auc
+from scanwise.evidence import ScoreTable, auc, auc_of_rows, auc_with_covariance
 from scanwise.recommend import Finding, Recommendation, Record, Rule, audit, recommend
 
 Progress = Callable[[str, int, int, str], None]
@@ -244,16 +257,7 @@ class Run:
             if path.exists():
                 continue
             scorer = self.scorer(index)
-            label, stratum = self.cohort.label[fold.tune], _tune_stratum(fold)
-
-            def objective(
-                protocols: Sequence[Protocol],
-                scorer: Scorer = scorer,
-                fold: Fold = fold,
-                label: NDArray[np.int64] = label,
-                stratum: NDArray[np.int64] = stratum,
-            ) -> NDArray[np.float64]:
-                return np.array([auc(label, row, stratum) for row in scorer.score(protocols, fold.tune)])
+            objective = tune_auc(scorer, fold.tune, self.cohort.label[fold.tune], _tune_stratum(fold))
 
             def told(done: int, total: int, words: str, index: int = index) -> None:
                 text = f"fold {index + 1} of {len(folds)}: {words}"
@@ -302,7 +306,12 @@ class Run:
                     for key, value in pooled["value"].items()
                 ],
                 "searches": [
-                    {"how": result.how, "complete": result.complete, "history": list(result.history)}
+                    {
+                        "how": result.how,
+                        "complete": result.complete,
+                        "history": list(result.history),
+                        "n_scored": result.n_scored,
+                    }
                     for result in results
                 ],
             },
@@ -653,6 +662,57 @@ def _targets(node: Any) -> list[Any]:
     if isinstance(node, list | tuple):
         return [target for value in node for target in _targets(value)]
     return []
+
+
+def tune_auc(
+    scorer: Scorer, patients: Patients, label: NDArray[np.int64], stratum: NDArray[np.int64] | None = None
+) -> Callable[[Sequence[Protocol]], NDArray[np.float64]]:
+    """Return what a search maximises: the AUC of protocols on the patients it may look at.
+
+    A `scanwise.search.ProductObjective` where the model can score whole products of settings.
+
+    Parameters
+    ----------
+    scorer : the fitted model.
+    patients, label : who is looked at, and the diagnoses of these.
+    stratum : patients are ranked within a stratum, shape ``(patients,)``; `None` = all together.
+    """
+    kind = _FusedAuc if isinstance(scorer, ProductScorer) else _Auc
+    return kind(scorer, patients, label, np.zeros(len(label), dtype=np.int64) if stratum is None else stratum)
+
+
+@dataclass(frozen=True, eq=False)
+class _Auc:
+    """The AUC of protocols on some patients, within strata."""
+
+    scorer: Any
+    patients: Patients
+    label: NDArray[np.int64]
+    stratum: NDArray[np.int64]
+
+    def __call__(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
+        return auc_of_rows(self.label, self.scorer.score(protocols, self.patients), self.stratum)
+
+
+class _FusedAuc(_Auc):
+    """The same for models that score all combinations of settings; see `scanwise.search.ProductObjective`."""
+
+    def of_product(
+        self, product: Product, *, wanted: NDArray[np.bool_], refine: int
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        found = self.scorer.score_product(product, self.patients, wanted=wanted, refine=refine)
+        for rows, probability in found:
+            yield rows, auc_of_rows(self.label, probability, self.stratum)
+
+    def noise(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
+        table = ScoreTable(
+            tuple(protocol.key for protocol in protocols),
+            self.scorer.score(protocols, self.patients)[None],
+            self.stratum[None],
+            self.label,
+            np.full(len(self.label), ""),
+        )
+        return np.linalg.norm(np.diff(auc_with_covariance(table).influence, axis=0), axis=1)
 
 
 def _tune_stratum(fold: Fold) -> NDArray[np.int64]:

@@ -328,6 +328,7 @@ def test_a_wider_budget_never_gives_a_dearer_answer_than_it_allows(home):
     [
         (("model=refit",), "exact lattice of 32 protocols"),
         (("search=lattice",), "exact lattice of 32 protocols"),
+        (("search.max_lattice=8",), "exact lattice of 32 protocols, fused from single settings"),
         (("search=tpe", "search.n_trials=12"), "TPE"),
         (("search=nsga2", "search.n_trials=12"), "NSGA-II"),
         (("search=random", "search.n_trials=12"), "random"),

@@ -13,7 +13,7 @@ from scanwise.evidence.intervals import (
     wilson_interval,
 )
 from scanwise.evidence.operating import NetBenefit, net_benefit, sensitivity_at_specificity
-from scanwise.evidence.roc import AucEstimates, auc, auc_with_covariance, resampled_roc, roc_points
+from scanwise.evidence.roc import AucEstimates, auc, auc_of_rows, auc_with_covariance, resampled_roc, roc_points
 from scanwise.evidence.scores import ScoreTable
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "assess",
     "assess_all",
     "auc",
+    "auc_of_rows",
     "auc_with_covariance",
     "brier",
     "calibration",

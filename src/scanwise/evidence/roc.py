@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from scanwise.errors import ScanwiseError
@@ -48,21 +48,53 @@ def auc(label: ArrayLike, score: ArrayLike, stratum: ArrayLike | None = None) ->
     ScanwiseError
         If a score is NaN or no stratum has both classes.
     """
-    labels, scores = np.asarray(label), np.asarray(score, dtype=np.float64)
+    return float(auc_of_rows(label, np.asarray(score, dtype=np.float64)[None], stratum)[0])
+
+
+def auc_of_rows(label: ArrayLike, scores: ArrayLike, stratum: ArrayLike | None = None) -> FloatArray:
+    """Return the AUC of every row of scores, shape ``(rows,)``; see `auc`.
+
+    Parameters
+    ----------
+    label : 0 or 1, shape ``(patients,)``.
+    scores : shape ``(rows, patients)``, no NaN.
+    stratum : shape ``(patients,)``.
+
+    Raises
+    ------
+    ScanwiseError
+        If a score is NaN or no stratum has both classes.
+    """
+    labels, table = np.asarray(label), np.asarray(scores, dtype=np.float64)
     strata = np.zeros(labels.shape, dtype=np.int64) if stratum is None else np.asarray(stratum)
-    if np.isnan(scores[strata >= 0]).any():
+    if np.isnan(table[:, strata >= 0]).any():
         raise ScanwiseError("scores must be numbers to be ranked, but got NaN", "give unscored patients the stratum -1")
-    above, pairs = 0.0, 0
+    above, pairs = np.zeros(len(table)), 0
     for number in np.unique(strata[strata >= 0]):
         members = strata == number
         positive = labels[members] == 1
         n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-        ranks = rankdata(scores[members])
-        above += float(ranks[positive].sum()) - n_positive * (n_positive + 1) / 2
+        above += _ranks_of(table[:, members], positive) - n_positive * (n_positive + 1) / 2
         pairs += n_positive * n_negative
     if pairs == 0:
         raise _nothing_to_compare(int((labels == 1).sum()), int((labels == 0).sum()))
     return above / pairs
+
+
+def _ranks_of(scores: FloatArray, positive: NDArray[np.bool_]) -> FloatArray:
+    """Return the sum of the ranks of the positives in every row, ties sharing the mean of theirs."""
+    total = np.empty(len(scores))
+    rank = np.arange(1.0, scores.shape[1] + 1.0)
+    for start in range(0, len(scores), _BLOCK):
+        block = scores[start : start + _BLOCK]
+        order = np.argsort(block, axis=1)
+        found = positive[order] @ rank
+        ordered = np.take_along_axis(block, order, axis=1)
+        tied = np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))
+        if tied.size:
+            found[tied] = rankdata(block[tied], axis=1)[:, positive].sum(axis=1)
+        total[start : start + _BLOCK] = found
+    return total
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from scanwise.errors import ScanwiseError
 from scanwise.model.calibration import fit_calibration
 from scanwise.model.checkpoint import load_checkpoint, save_checkpoint
 from scanwise.model.encoders import check_panels, menu_features
-from scanwise.model.network import DiagnosisNetwork
+from scanwise.model.network import DiagnosisNetwork, Encoded
 from scanwise.model.parts import Parts
 from scanwise.model.product import Part, product_logits
 from scanwise.model.sandwich import sandwich, small_lattice
@@ -209,13 +209,16 @@ class NetworkScorer:
         }
         fixed = torch.as_tensor(self._menu.matrix([product.fixed]))
         parts = []
-        for member, weight in enumerate(weights):
-            asked = np.flatnonzero(weight > 0)
-            for start in range(0, len(asked), _PRODUCT_PATIENTS):
-                some = asked[start : start + _PRODUCT_PATIENTS]
-                encoded = network.encode(
-                    {name: menu_features(self._data, self._menu, name, patients[some])[0] for name in network.encoders}
-                )
+        for start in range(0, len(patients), _PRODUCT_PATIENTS):
+            chunk = np.arange(start, min(start + _PRODUCT_PATIENTS, len(patients)))
+            whole = network.encode(
+                {name: menu_features(self._data, self._menu, name, patients[chunk])[0] for name in network.encoders}
+            )
+            for member, weight in enumerate(weights):
+                asked = np.flatnonzero(weight[chunk] > 0)
+                if not asked.size:
+                    continue
+                some, encoded = chunk[asked], Encoded(whole.evidence[asked], whole.done[asked])
                 always = network.adds(encoded, slice(None), fixed, member)
                 parts.append(
                     Part(

@@ -19,13 +19,25 @@ from scipy.special import expit
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from scanwise.design import Fold, ImagingModality, Menu, PatientData, Patients, Protocol, random_counts, settings_of
+from scanwise.design import (
+    Fold,
+    ImagingModality,
+    Menu,
+    PatientData,
+    Patients,
+    Product,
+    Protocol,
+    random_counts,
+    settings_of,
+)
 from scanwise.errors import ScanwiseError
 from scanwise.model.calibration import fit_calibration
 from scanwise.model.checkpoint import load_checkpoint, save_checkpoint
 from scanwise.model.encoders import menu_features
 from scanwise.model.image_network import ImageNetwork, strides_to
+from scanwise.model.image_product import Ingredients, image_parts, pilot_rows
 from scanwise.model.parts import Parts
+from scanwise.model.product import Part, in_threads, product_logits
 from scanwise.model.sandwich import sandwich
 from scanwise.model.trainer import Progress, TrainerSettings
 
@@ -39,14 +51,10 @@ _STANDARDISE = 256
 """Learning patients from whom the scale of the images is taken."""
 _READ_AT_ONCE = 32
 """Patients whose maps are read at once: more do not fit into the cache of a core."""
-_PILOT = 192
-"""Protocols whose maps are read in full, to find the places that matter."""
-_TOLERANCE = 0.04
-"""What leaving places out may change in a log odds, root mean square over the pilot protocols; halved by `refine`."""
-_PLACES_STEP = 8
-"""Patients are read together whose number of places, rounded up to a multiple of this, is the same."""
-_PRODUCT_ROWS = 1024
-"""Places of all patients of one part of a product, about."""
+_FEW_AT_ONCE = 1024
+"""Protocols of one image at most that are handed over at once."""
+_TOLERANCE = 0.08
+"""What leaving places out may change in a log odds, root mean square over a sample of protocols; see `image_parts`."""
 _AHEAD = 3
 """Batches that are measured while the network learns from the one before."""
 
@@ -367,15 +375,10 @@ class ImageScorer:
             raise ScanwiseError("a network for one protocol cannot score combinations", "leave model.only out")
         patients = np.asarray(patients, dtype=np.int64)
         wanted = np.ones(len(product), dtype=bool) if wanted is None else wanted
-        n_images = sum(bool(product.fixed.counts(name)) for name in reader.images)
-        images = [column for column, name in enumerate(product.choices) if name in reader.images]
-        several = np.zeros(len(product), dtype=bool)
-        for start in range(0, len(product), _ROWS_AT_ONCE):
-            rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(product)))
-            several[rows] = n_images + (product.settings(rows)[:, images] > 0).sum(1) > 1
+        several = _n_images(product, list(reader.images)) > 1
         few = np.flatnonzero(wanted & ~several)
-        for start in range(0, len(few), _ROWS_AT_ONCE):
-            rows = few[start : start + _ROWS_AT_ONCE]
+        for start in range(0, len(few), _FEW_AT_ONCE):
+            rows = few[start : start + _FEW_AT_ONCE]
             yield rows, self.score(product.protocols(rows), patients)
         if (wanted & several).any():
             parts = self._product_parts(product, patients, several, _TOLERANCE * 0.5**refine)
@@ -387,14 +390,44 @@ class ImageScorer:
         self, product: Product, patients: Patients, several: NDArray[np.bool_], tolerance: float
     ) -> list[Part]:
         weights = self._parts.weights(patients)
-        pilot = product.settings(_pilot(product, several))
+        pilot = product.settings(pilot_rows(product, several))
         parts = []
         for member, network in enumerate(self.networks):
             asked = np.flatnonzero(weights[member] > 0)
             if asked.size:
-                tables = _Tables(self, member, network, product, patients[asked])
-                parts += tables.parts(pilot, tolerance, asked, weights[member, asked])
+                ingredients = self._ingredients(member, network, product, patients[asked])
+                parts += image_parts(
+                    ingredients, pilot, tolerance=tolerance, columns=asked, weight=weights[member, asked]
+                )
         return parts
+
+    def _ingredients(self, member: int, network: ImageNetwork, product: Product, patients: Patients) -> Ingredients:
+        reader, fixed = self._reader, product.fixed
+        features = {name: reader.features(name, patients).to(network.device) for name in reader.panels}
+
+        def panel(name: str, counts: tuple[int, ...]) -> Tensor:
+            return network.encode_panel(name, features[name], torch.as_tensor(counts, device=network.device)[None])
+
+        everywhere = network.absent().expand(len(patients), -1)
+        for name in reader.panels:
+            if fixed.counts(name):
+                everywhere = everywhere + panel(name, fixed.counts(name))
+        always = [(name, fixed.counts(name)) for name in reader.images if fixed.counts(name)]
+        asked = [
+            (name, counts)
+            for name, patterns in product.choices.items()
+            for counts in patterns
+            if counts and name in reader.images
+        ]
+        images = dict(zip(always + asked, self._evidence(member, network, always + asked, patients), strict=True))
+        tables = [
+            [
+                None if not counts else images[name, counts] if name in reader.images else panel(name, counts)
+                for counts in patterns
+            ]
+            for name, patterns in product.choices.items()
+        ]
+        return Ingredients(network, everywhere, [images[one] for one in always], tables)
 
     def fit_calibration(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
         """Return log temperature and shift, fitted on the patients each network left out."""
@@ -430,11 +463,8 @@ class ImageScorer:
                     f"this network reads {reader.only.key!r} alone, but was asked for {protocol.key!r}",
                     "leave model.only out for a network that reads any protocol",
                 )
-            images = [
-                self._evidence(member, network, name, protocol.counts(name), patients)
-                for name in reader.images
-                if protocol.counts(name)
-            ]
+            asked = [(name, protocol.counts(name)) for name in reader.images if protocol.counts(name)]
+            images = self._evidence(member, network, asked, patients)
             shared = absent.expand(len(patients), -1)
             for name in reader.panels:
                 if protocol.counts(name):
@@ -453,12 +483,26 @@ class ImageScorer:
         return logits
 
     def _evidence(
-        self, member: int, network: ImageNetwork, name: str, counts: tuple[int, ...], patients: Patients
-    ) -> Tensor:
-        key = (member, name, counts, len(patients), zlib.crc32(patients.tobytes()))
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
+        self, member: int, network: ImageNetwork, asked: Sequence[tuple[str, tuple[int, ...]]], patients: Patients
+    ) -> list[Tensor]:
+        """Return the evidence of several (modality, counts), ``(patients, places, evidence)`` each, and keep it."""
+        whose = (member, len(patients), zlib.crc32(patients.tobytes()))
+        new = [one for one in asked if (*whose, *one) not in self._kept]
+        found = {one: self._kept[*whose, *one] for one in asked if one not in new}
+
+        @torch.inference_mode()
+        def encode(one: tuple[str, tuple[int, ...]]) -> Tensor:
+            return self._encode(network, *one, patients)
+
+        found |= zip(new, in_threads(encode, new) if len(new) > 1 else map(encode, new), strict=True)
+        for one in asked:
+            self._kept[*whose, *one] = found[one]
+            self._kept.move_to_end((*whose, *one))
+        while sum(one.nbytes for one in self._kept.values()) > _KEPT_BYTES and len(self._kept) > 1:
+            self._kept.popitem(last=False)
+        return [found[one] for one in asked]
+
+    def _encode(self, network: ImageNetwork, name: str, counts: tuple[int, ...], patients: Patients) -> Tensor:
         pieces = []
         stream = [self._seed, zlib.crc32(name.encode())]
         for start in range(0, len(patients), _CHUNK):
@@ -469,11 +513,7 @@ class ImageScorer:
                 name, torch.as_tensor(images).to(network.device), torch.as_tensor(sampling).to(network.device)
             )
             pieces.append((evidence * torch.as_tensor(done, device=evidence.device)[:, None, None]).half())
-        kept = torch.cat(pieces)
-        self._kept[key] = kept
-        while sum(one.nbytes for one in self._kept.values()) > _KEPT_BYTES and len(self._kept) > 1:
-            self._kept.popitem(last=False)
-        return kept
+        return torch.cat(pieces)
 
 
 class _Batches(IterableDataset[Mapping[str, Any]]):
@@ -600,6 +640,15 @@ class _Batches(IterableDataset[Mapping[str, Any]]):
             row[images:] = rng.random(panels) < 0.8
             rows.append(row)
         return np.stack(rows[: self._settings.subsets_per_step]).astype(np.float32)
+
+
+def _n_images(product: Product, images: Sequence[str]) -> NDArray[np.int64]:
+    """Return how many of the images every protocol of a product contains, shape ``(len(product),)``."""
+    n = np.array([sum(bool(product.fixed.counts(name)) for name in images)], dtype=np.int64)
+    for name, patterns in product.choices.items():
+        there = np.array([bool(counts) and name in images for counts in patterns], dtype=np.int64)
+        n = (n[:, None] + there).reshape(-1)
+    return n
 
 
 def _seed_of(seed: int, member: int) -> int:

@@ -1,8 +1,8 @@
 """Scoring every combination of settings from what every single setting adds.
 
-Evidence adds up, so a modality in a setting is encoded once for all protocols that contain it. What is left per protocol
-is a sum and the head. Sums are built along the product: the partial sum of the first modalities is kept while the last
-ones run through all their settings.
+Evidence adds up, so a modality in a setting is encoded once for all protocols that contain it. What is left per
+protocol is a sum and the head. Sums are built along the product: the partial sum of the first modalities is kept while
+the last ones run through all their settings.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def recommend(record: Record, budget: Budget, rule: Rule) -> Recommendation:
         "model": dict(record.model),
         "search": {
             "how": record.searches[0]["how"],
-            "n_evaluated": len(record.considered),
+            "n_evaluated": max(len(record.considered), record.searches[0].get("n_scored") or 0),
             "complete": all(search["complete"] for search in record.searches),
             "history": list(record.searches[0]["history"]),
         },

@@ -5,7 +5,15 @@ The only importer of Optuna, and only while `OptunaSearch` runs: reading a `Sear
 
 from scanwise.search.front import hypervolume, knee, nondominated
 from scanwise.search.result import SearchResult
-from scanwise.search.search import AutoSearch, LatticeSearch, Objective, OptunaSearch, Progress, Search
+from scanwise.search.search import (
+    AutoSearch,
+    LatticeSearch,
+    Objective,
+    OptunaSearch,
+    ProductObjective,
+    Progress,
+    Search,
+)
 from scanwise.search.space import SearchSpace, Trial
 
 __all__ = [
@@ -13,6 +21,7 @@ __all__ = [
     "LatticeSearch",
     "Objective",
     "OptunaSearch",
+    "ProductObjective",
     "Progress",
     "Search",
     "SearchResult",

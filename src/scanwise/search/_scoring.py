@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+import typing
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scanwise.design import COST_AXES, Budget, Cost, Menu, Protocol
+from scanwise.design import COST_AXES, Budget, Cost, Menu, Product, Protocol
 from scanwise.errors import ScanwiseError
 from scanwise.search.front import hypervolume
 from scanwise.search.result import (
@@ -24,6 +25,26 @@ from scanwise.search.space import SearchSpace
 
 Objective = Callable[[Sequence[Protocol]], NDArray[np.float64]]
 """Scores several protocols at once, shape ``(protocols,)``; higher is better."""
+
+
+@typing.runtime_checkable
+class ProductObjective(typing.Protocol):
+    """An objective that can also score all combinations of settings, from what every single setting adds."""
+
+    def __call__(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
+        """Score several protocols one by one, shape ``(protocols,)``; higher is better."""
+
+    def of_product(
+        self, product: Product, *, wanted: NDArray[np.bool_], refine: int
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """Yield rows of a product and their values, ``(rows,)``; see `scanwise.design.ProductScorer`."""
+
+    def noise(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
+        """Return the standard error of the difference between each protocol and the next, ``(protocols - 1,)``.
+
+        From the sampling of patients.
+        """
+
 
 Progress = Callable[[int, int, str], None]
 """Is told how much is done, of how much, and what the front looks like."""

@@ -15,11 +15,15 @@ from scanwise.search.front import nondominated
 
 DIAGNOSIS = "diagnosis"
 """Name of the objective that is not a cost: more is better."""
+_BLOCK = 2048  # protocols compared with the front at once
 
 
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    """Every protocol that was scored, and which of them nothing beats.
+    """The protocols that were scored, and which of them nothing beats.
+
+    Of a large lattice only what is on or near the front is listed here, scored one by one; the rest is in the arrays
+    that the search wrote.
 
     Parameters
     ----------
@@ -31,6 +35,7 @@ class SearchResult:
     how : one sentence on what was done: ``"exact lattice of 32 protocols"``.
     history : ``{"evaluated": protocols scored so far, "hypervolume": of their front}`` after every batch.
     complete : whether every protocol of the lattice that is within the limits was scored.
+    n_scored : how many protocols were scored, `None` = those that are listed.
 
     Raises
     ------
@@ -46,9 +51,12 @@ class SearchResult:
     how: str
     history: tuple[Mapping[str, float], ...] = ()
     complete: bool = False
+    n_scored: int | None = None
 
     def __post_init__(self) -> None:
         n = len(self.protocols)
+        if self.n_scored is None:
+            object.__setattr__(self, "n_scored", n)
         if self.costs.shape != (n, len(COST_AXES)) or self.values.shape != (n,):
             raise ScanwiseError(
                 f"{n} protocols need costs of shape {(n, len(COST_AXES))} and {n} values, "
@@ -76,6 +84,7 @@ class SearchResult:
             "how": self.how,
             "history": [dict(entry) for entry in self.history],
             "complete": self.complete,
+            "n_scored": self.n_scored,
         }
 
     @classmethod
@@ -96,6 +105,7 @@ class SearchResult:
             how=plain["how"],
             history=tuple(plain["history"]),
             complete=bool(plain["complete"]),
+            n_scored=plain.get("n_scored"),
         )
 
     def __repr__(self) -> str:
@@ -126,6 +136,22 @@ def objective_table(
 def directions(objectives: Sequence[str]) -> tuple[bool, ...]:
     """Return per objective whether more is better."""
     return tuple(name == DIAGNOSIS for name in objectives)
+
+
+def distance_to_front(
+    objectives: Sequence[str], values: NDArray[np.float64], costs: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return by how much the value of each protocol is below the best that costs no more, shape ``(protocols,)``."""
+    table = objective_table(objectives, values, costs)
+    value = objectives.index(DIAGNOSIS)
+    table = np.delete(table, value, axis=1)
+    front = front_rows(objectives, values, costs)
+    distance = np.empty(len(values))
+    for start in range(0, len(values), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        affordable = (table[front][None] <= table[rows][:, None]).all(axis=2)
+        distance[rows] = np.where(affordable, values[front], -np.inf).max(axis=1) - values[rows]
+    return distance
 
 
 def front_rows(objectives: Sequence[str], values: NDArray[np.float64], costs: NDArray[np.float64]) -> NDArray[np.int64]:

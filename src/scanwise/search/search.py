@@ -9,11 +9,13 @@ from pathlib import Path
 
 from scanwise.design import Budget, Protocol
 from scanwise.errors import ScanwiseError, did_you_mean
+from scanwise.search._fused import fuse_lattice
 from scanwise.search._scoring import (
     SAMPLERS,
     Ledger,
     Limits,
     Objective,
+    ProductObjective,
     Progress,
     Scoring,
     Yardstick,
@@ -22,6 +24,11 @@ from scanwise.search._scoring import (
 )
 from scanwise.search.result import SearchResult, check_objectives
 from scanwise.search.space import SearchSpace
+
+MAX_LATTICE = 4096
+"""The largest lattice that is scored protocol by protocol."""
+MAX_PRODUCT = 250_000
+"""The largest lattice that is fused from what single settings add; minutes for a thousand patients with images."""
 
 
 class Search(typing.Protocol):
@@ -58,19 +65,31 @@ class Search(typing.Protocol):
 class LatticeSearch:
     """Score every protocol of the lattice: nothing is missed, nothing depends on a seed.
 
+    A lattice of up to `max_protocols` is scored protocol by protocol. A larger one is fused from what every single
+    setting adds, where the objective can do that (`ProductObjective`): some protocols are then scored one by one as
+    well, and how far the fused values are off is part of the result. It must be well below the noise of the patients'
+    sampling, or else the fusion is refined. What is on or near the front is scored one by one and listed; the values of
+    all are written to ``lattice.npz``.
+
     Parameters
     ----------
-    max_protocols : the largest lattice that is accepted.
+    max_protocols : the largest lattice that is scored protocol by protocol.
+    max_product : the largest lattice that is fused.
+    keep : how many protocols of a fused lattice are listed.
     batch_size : how many protocols the objective is handed at once.
     objectives : what the front trades off, `None` = diagnosis and the first priced axis (money before others).
     """
 
-    max_protocols: int = 4096
+    max_protocols: int = MAX_LATTICE
+    max_product: int = MAX_PRODUCT
+    keep: int = 1000
     batch_size: int = 256
     objectives: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         _check_positive("max_protocols", self.max_protocols)
+        _check_positive("max_product", self.max_product)
+        _check_positive("keep", self.keep)
         _check_positive("batch_size", self.batch_size)
         object.__setattr__(self, "objectives", _objectives(self.objectives))
 
@@ -96,18 +115,38 @@ class LatticeSearch:
         objectives = resolve_objectives(_objectives(self.objectives), space.menu)
         limits = Limits(space, budget)
         limits.check()
-        starting_points(space, enqueue)
+        first = starting_points(space, enqueue)
+        scoring = Scoring(objective)
+        yardstick = Yardstick.build(objectives, space.menu, budget)
         if not space.fits(self.max_protocols):
+            if isinstance(objective, ProductObjective) and space.fits(self.max_product):
+                return fuse_lattice(
+                    space.product(),
+                    menu=space.menu,
+                    objective=objective,
+                    scoring=scoring,
+                    limits=limits,
+                    yardstick=yardstick,
+                    first=first,
+                    keep=self.keep,
+                    batch_size=self.batch_size,
+                    directory=None if directory is None else Path(directory),
+                    progress=progress,
+                )
+            name, limit = (
+                ("max_product", self.max_product)
+                if isinstance(objective, ProductObjective)
+                else ("max_protocols", self.max_protocols)
+            )
             raise ScanwiseError(
-                f"an exact search is limited to {self.max_protocols} protocols, but {space!r} has more",
-                "use search=optuna, allow fewer modalities, or raise search.max_protocols",
+                f"an exact search is limited to {limit} protocols, but {space!r} has more",
+                f"use search=tpe, allow fewer modalities, or raise search.{name}",
             )
         lattice = list(space.lattice())
         within = limits.within(space.menu.price_many(lattice))
         wanted = [protocol for protocol, inside in zip(lattice, within, strict=True) if inside]
 
-        scoring = Scoring(objective)
-        ledger = Ledger(space.menu, Yardstick.build(objectives, space.menu, budget))
+        ledger = Ledger(space.menu, yardstick)
         for start in range(0, len(wanted), self.batch_size):
             batch = wanted[start : start + self.batch_size]
             for protocol, outcome in zip(batch, scoring(batch), strict=False):
@@ -211,11 +250,13 @@ class AutoSearch:
 
     Parameters
     ----------
-    max_lattice : the largest lattice that is scored completely.
+    max_lattice : the largest lattice that is scored protocol by protocol.
+    max_product : the largest lattice that is fused from what single settings add, where the objective can do that.
     sampler, n_trials, batch_size, objectives : of `OptunaSearch`.
     """
 
-    max_lattice: int = 4096
+    max_lattice: int = MAX_LATTICE
+    max_product: int = MAX_PRODUCT
     sampler: str = "tpe"
     n_trials: int = 512
     batch_size: int = 8
@@ -223,6 +264,7 @@ class AutoSearch:
 
     def __post_init__(self) -> None:
         _check_positive("max_lattice", self.max_lattice)
+        _check_positive("max_product", self.max_product)
         object.__setattr__(self, "objectives", self._optuna().objectives)
 
     def run(
@@ -238,9 +280,12 @@ class AutoSearch:
         data: str = "",
     ) -> SearchResult:
         """Search in the way that fits the size of the space; see `Search.run`."""
+        largest = self.max_lattice
+        if isinstance(objective, ProductObjective):
+            largest = max(largest, self.max_product)
         chosen: Search = (
-            LatticeSearch(max_protocols=self.max_lattice, objectives=self.objectives)
-            if space.fits(self.max_lattice)
+            LatticeSearch(max_protocols=self.max_lattice, max_product=self.max_product, objectives=self.objectives)
+            if space.fits(largest)
             else self._optuna()
         )
         return chosen.run(

@@ -115,9 +115,7 @@ class SearchSpace:
 
     def product(self) -> Product:
         """Return the lattice without listing it: the settings of every modality, "not at all" first."""
-        return Product(
-            self.mandatory, {name: ((), *settings_of(modality)) for name, modality in self.optional.items()}
-        )
+        return Product(self.mandatory, {name: ((), *settings_of(modality)) for name, modality in self.optional.items()})
 
     def lattice(self) -> Iterator[Protocol]:
         """Iterate over the distinct protocols of the lattice, the last modality of the menu changing fastest."""

@@ -6,7 +6,15 @@ from evidence_scenario import crossfitted_table, random_table
 from sklearn.metrics import roc_auc_score
 
 from scanwise.errors import ScanwiseError
-from scanwise.evidence import ScoreTable, auc, auc_with_covariance, logit_interval, resampled_roc, roc_points
+from scanwise.evidence import (
+    ScoreTable,
+    auc,
+    auc_of_rows,
+    auc_with_covariance,
+    logit_interval,
+    resampled_roc,
+    roc_points,
+)
 
 
 def naive_delong(label, scores):
@@ -53,6 +61,13 @@ def test_auc_agrees_with_scikit_learn(ties):
         expected = roc_auc_score(table.label, table.probability[0, row])
         assert auc(table.label, table.probability[0, row]) == pytest.approx(expected)
         assert auc_with_covariance(table).value[row] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_auc_of_many_rows_agrees_with_scikit_learn(ties):
+    table = random_table(protocols=700, patients=37, ties=ties)  # more than one block
+    expected = [roc_auc_score(table.label, row) for row in table.probability[0]]
+    np.testing.assert_allclose(auc_of_rows(table.label, table.probability[0]), expected, rtol=1e-12)
 
 
 def test_strata_weigh_by_pairs_and_rounds_are_averaged():

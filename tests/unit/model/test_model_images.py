@@ -115,7 +115,8 @@ def test_a_scan_that_a_patient_lacks_is_as_if_it_was_not_asked_for(trained, scan
     missing = scans.changed("shows", NEW[:10], np.nan)
     found = scorer_of(trained, missing, menu).score([SHOWS | MARKER], NEW)[0]
     log_temperature, shift = (
-        trained.networks[0].calibration.double().numpy() @ trained._reader.about([SHOWS | MARKER]).T
+        trained.networks[0].calibration.double().numpy()
+        @ trained._reader.about(trained._reader.menu.matrix([SHOWS | MARKER])).T
     )
     uncalibrated = (np.log(found[:10] / (1 - found[:10])) - shift[0]) * np.exp(log_temperature[0])
     np.testing.assert_allclose(uncalibrated, trained.logits([MARKER], NEW[:10])[0], atol=1e-4)

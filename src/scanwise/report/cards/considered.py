@@ -42,7 +42,8 @@ def considered(inputs: Inputs) -> Card:
         Column("short_listed", "Judged", "flag"),
     )
     n_judged = sum(row.cells["short_listed"] for row in rows)
-    title = f"{formats.plural(len(rows), 'protocol')} searched, {formats.count(n_judged)} judged on unseen patients"
+    n_searched = max(len(rows), int((inputs.data.get("search") or {}).get("n_evaluated") or 0))
+    title = f"{formats.plural(n_searched, 'protocol')} searched, {formats.count(n_judged)} judged on unseen patients"
     data: dict[str, float] = {}
     if pairs:
         data["mean_optimism"] = sum(tuned - judged for tuned, judged, *_ in pairs) / len(pairs)
@@ -52,7 +53,11 @@ def considered(inputs: Inputs) -> Card:
         "considered",
         title,
         how,
-        table=Table("All protocols that were searched, cheapest first", columns, tuple(rows)),
+        table=Table(
+            f"{'All' if n_searched == len(rows) else 'The best'} protocols that were searched, cheapest first",
+            columns,
+            tuple(rows),
+        ),
         figure=_figure(pairs) if len(pairs) > 1 else None,
         alt="Scatter of the AUC on unseen patients against the AUC in the search, "
         f"{formats.plural(len(pairs), 'protocol')}. {title}.",
