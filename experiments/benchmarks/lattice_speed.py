@@ -42,11 +42,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli.add_argument("--sizes", type=int, nargs="*", default=[3, 5, 7], help="modalities on the menus that grow")
     cli.add_argument("--few", type=int, default=150, help="patients scored with the menus that grow")
     cli.add_argument("--seed", type=int, default=0)
+    cli.add_argument("--runs", type=Path, help="folder that keeps the fitted imaging model; a second call finds it there")
     cli.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the imaging study")
     options = cli.parse_args(arguments)
     result = Result("lattice_speed", str(__doc__), arguments)
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
+        place = options.runs or Path(folder)
         _whole_tests(result, options, place)
         _whole_images(result, options, place)
         _grow(result, options, place)
@@ -72,7 +73,7 @@ def _whole_images(result: Result, options: Any, place: Path) -> None:
         "experiment=prostate_small",
         f"menu.modalities.t2w.schemes={T2W_SCHEMES}",
         f"cohort.n={max(40, round(options.patients / 0.15) + 8)}",
-        "cohort.cache=null",
+        f"cohort.cache={(place / 'cache').as_posix()}",
         "model.steps=400",
         f"seed={options.seed}",
         f"out={place.as_posix()}",
