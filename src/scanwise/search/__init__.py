@@ -4,13 +4,16 @@ The only importer of Optuna, and only while `OptunaSearch` runs: reading a `Sear
 """
 
 from scanwise.search.front import hypervolume, knee, nondominated
+from scanwise.search.learned import GradientObjective, LearnedSearch
 from scanwise.search.result import SearchResult
 from scanwise.search.search import AutoSearch, LatticeSearch, Objective, OptunaSearch, Progress, Search
 from scanwise.search.space import SearchSpace, Trial
 
 __all__ = [
     "AutoSearch",
+    "GradientObjective",
     "LatticeSearch",
+    "LearnedSearch",
     "Objective",
     "OptunaSearch",
     "Progress",
