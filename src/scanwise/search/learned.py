@@ -5,16 +5,14 @@ from __future__ import annotations
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from scanwise.design import COST_AXES, Budget, Menu, Protocol, settings_of
+from scanwise.design import COST_AXES, Menu, Protocol, settings_of
 from scanwise.errors import ScanwiseError, did_you_mean
-from scanwise.search._scoring import Ledger, Limits, Objective, Progress, Scoring, Yardstick, resolve_objectives
-from scanwise.search.result import DIAGNOSIS, SearchResult
+from scanwise.search._book import Book, SinglePass
 from scanwise.search.space import SearchSpace
 
 Floats = NDArray[np.float64]
@@ -49,7 +47,7 @@ class GradientObjective(typing.Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearnedSearch:
+class LearnedSearch(SinglePass):
     """Learn how often every shot is taken, in all modalities together, for several budgets.
 
     Every shot has a chance p; a draw takes it ``floor(M p + u)`` times, M its largest count in the lattice, u uniform.
@@ -72,7 +70,6 @@ class LearnedSearch:
     steps : steps per budget and start.
     draws : protocols drawn per step.
     learning_rate : of Adam, in logits per step.
-    objectives : what the front trades off, `None` = diagnosis and the first priced axis.
 
     References
     ----------
@@ -89,9 +86,9 @@ class LearnedSearch:
     steps: int = 120
     draws: int = 2
     learning_rate: float = 0.15
-    objectives: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.relaxation not in RELAXATIONS:
             raise ScanwiseError(
                 f"search.relaxation must be one of {RELAXATIONS}, but got {self.relaxation!r}",
@@ -104,50 +101,23 @@ class LearnedSearch:
         if not self.learning_rate > 0:
             raise ScanwiseError(f"search.learning_rate must be above 0, but got {self.learning_rate!r}")
 
-    def run(
-        self,
-        space: SearchSpace,
-        *,
-        objective: Objective,
-        budget: Budget,
-        seed: int = 0,
-        directory: Path | str | None = None,
-        progress: Progress | None = None,
-        enqueue: Sequence[Protocol] = (),
-        data: str = "",
-    ) -> SearchResult:
-        """Learn and score; see `Search.run`. What is enqueued need not be in the space: it is a start.
-
-        Raises
-        ------
-        ScanwiseError
-            If the model has no slopes, no protocol is within the limits, or the scoring fails.
-        """
+    def _look(self, book: Book, rng: np.random.Generator) -> str:
+        objective, space, menu = book.objective, book.space, book.menu
         if not isinstance(objective, GradientObjective):
             raise ScanwiseError(
                 "patterns can only be learned from a model that says what every shot adds, and this one does not",
                 "use model=imaging, or another search",
             )
-        menu = space.menu
-        objectives = resolve_objectives(None if self.objectives is None else tuple(self.objectives), menu)
-        axis = next(name for name in objectives if name != DIAGNOSIS)
-        limits = Limits(space, budget)
-        limits.check()
-        given = [menu.reference, *(space.alone(name) for name in space.optional), *enqueue]
-        known = [one for one in dict.fromkeys([space.mandatory, *given]) if budget.allows(menu.price(one))]
-        ledger = Ledger(menu, Yardstick.build(objectives, menu, budget))
-        scoring = Scoring(objective)
-        self._enter(ledger, scoring, known)
-        price = Pricing(menu, axis)
+        book.score([space.alone(name) for name in space.optional])
+        price = Pricing(menu, book.axis)
         least = menu.matrix([space.mandatory])[0]
         most = _most(space, least)
-        cheapest, dearest = price.of(least), min(price.of(most), budget.limits.get(axis, np.inf))
-        rng = np.random.default_rng([seed, 0x6C65])
+        cheapest, dearest = price.of(least), min(price.of(most), book.budget.limits.get(book.axis, np.inf))
         total, done = self.levels * (1 + self.starts), 0
         for level in range(1, self.levels + 1):
             limit = cheapest + (dearest - cheapest) * level / (self.levels + 1)
-            by_value = sorted(ledger.scores, key=lambda key: -ledger.scores[key])
-            starts = [menu.matrix([Protocol.from_key(key)])[0] for key in by_value]
+            known = sorted(book.ledger.scores.items(), key=lambda one: -one[1])
+            starts = [menu.matrix([Protocol.from_key(key)])[0] for key, _ in known]
             within = [counts for counts in starts if price.of(counts) <= limit and (counts > least).any()]
             learned = []
             for start in [None, *within[: self.starts]]:
@@ -156,19 +126,11 @@ class LearnedSearch:
                     learner.step(objective, rng)
                 learned.append(learner.rounded())
                 done += 1
-                if progress is not None:
-                    progress(done, total, f"{axis} {price.of(menu.matrix([learned[-1]])[0]):.4g} of {limit:.4g}")
-            self._enter(ledger, scoring, [one for one in learned if budget.allows(menu.price(one))])
-        how = f"learned by gradient ({self.relaxation}), {self.levels} budgets of {axis}, {1 + self.starts} starts each"
-        return ledger.result(how, complete=False, failures=scoring.failures)
-
-    def _enter(self, ledger: Ledger, scoring: Scoring, protocols: Sequence[Protocol]) -> None:
-        new = [one for one in dict.fromkeys(protocols) if one.key not in ledger.scores]
-        for protocol, outcome in zip(new, scoring(new), strict=False):
-            if not outcome.failed:
-                ledger.add(protocol, outcome.value)
-        scoring.raise_broken()
-        ledger.close_batch()
+                book.told(done, total, f"{book.axis} {book.price(learned[-1]):.4g} of {limit:.4g}")
+            book.score(learned)
+        return (
+            f"learned by gradient ({self.relaxation}), {self.levels} budgets of {book.axis}, {1 + self.starts} starts each"
+        )
 
 
 class Pricing:
