@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import warnings
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from scanwise.model.encoders import menu_features
 from scanwise.model.image_network import ImageNetwork, strides_to
 from scanwise.model.parts import Parts
 from scanwise.model.sandwich import sandwich
-from scanwise.model.trainer import Progress, TrainerSettings
+from scanwise.model.trainer import Progress, TrainerSettings, quiet_training
 
 _CHUNK = 128
 """Patients measured and encoded at once while scoring."""
@@ -169,9 +168,7 @@ class ImageModel:
                     progress(member * total + done, n * total, words)
 
             run = trainer.build(steps=self.steps, directory=directory, progress=told)
-            # a DataLoader draws from the global generator, which is put back
-            with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-                warnings.simplefilter("ignore")  # advice of Lightning about workers and logging
+            with quiet_training():
                 run.fit(network, DataLoader(batches, batch_size=None))
             networks.append(network.to(run.strategy.root_device).eval())
             runs.append(run)

@@ -128,9 +128,8 @@ class LearnedSearch(SinglePass):
                 done += 1
                 book.told(done, total, f"{book.axis} {book.price(learned[-1]):.4g} of {limit:.4g}")
             book.score(learned)
-        return (
-            f"learned by gradient ({self.relaxation}), {self.levels} budgets of {book.axis}, {1 + self.starts} starts each"
-        )
+        each = f"{1 + self.starts} starts each"
+        return f"learned by gradient ({self.relaxation}), {self.levels} budgets of {book.axis}, {each}"
 
 
 class Pricing:
