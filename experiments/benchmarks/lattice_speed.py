@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli.add_argument("--sizes", type=int, nargs="*", default=[3, 5, 7], help="modalities on the menus that grow")
     cli.add_argument("--few", type=int, default=150, help="patients scored with the menus that grow")
     cli.add_argument("--seed", type=int, default=0)
-    cli.add_argument("--runs", type=Path, help="folder that keeps the fitted imaging model; a second call finds it there")
+    cli.add_argument(
+        "--runs", type=Path, help="folder that keeps the fitted imaging model; a second call finds it there"
+    )
     cli.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the imaging study")
     options = cli.parse_args(arguments)
     result = Result("lattice_speed", str(__doc__), arguments)

@@ -78,7 +78,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli.add_argument("--seeds", type=int, default=5)
     cli.add_argument("--patients", type=int, default=400, help="virtual patients the searches look at")
     cli.add_argument("--menus", nargs="*", default=list(MENUS), choices=list(MENUS))
-    cli.add_argument("--runs", type=Path, help="folder that keeps the fitted imaging model; a second call finds it there")
+    cli.add_argument(
+        "--runs", type=Path, help="folder that keeps the fitted imaging model; a second call finds it there"
+    )
     cli.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the imaging study")
     options = cli.parse_args(arguments)
     result = Result("samplers", str(__doc__), arguments)

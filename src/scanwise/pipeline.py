@@ -50,6 +50,8 @@ Progress = Callable[[str, int, int, str], None]
 """``progress(stage, done, total, text)``."""
 
 _PACKAGE = "scanwise."
+_SLOPE_PATIENTS = 64
+"""Patients from whom a search learns what shots add, drawn anew at each step."""
 _MANIFEST_VERSION = 1
 _FREE_OF_COHORT = ("root", "cache", "workers")
 """Settings of a cohort that change no patient: where its files are, and how many threads make them."""
@@ -256,8 +258,7 @@ class Run:
             path = self.directory / "search" / f"{fold.name}.json"
             if path.exists():
                 continue
-            scorer = self.scorer(index)
-            objective = tune_auc(scorer, fold.tune, self.cohort.label[fold.tune], _tune_stratum(fold))
+            objective = tune_auc(self.scorer(index), fold.tune, self.cohort.label[fold.tune], _tune_stratum(fold))
 
             def told(done: int, total: int, words: str, index: int = index) -> None:
                 text = f"fold {index + 1} of {len(folds)}: {words}"
@@ -669,7 +670,8 @@ def tune_auc(
 ) -> Callable[[Sequence[Protocol]], NDArray[np.float64]]:
     """Return what a search maximises: the AUC of protocols on the patients it may look at.
 
-    A `scanwise.search.ProductObjective` where the model can score whole products of settings.
+    A `scanwise.search.ProductObjective` where the model can score whole products of settings, and a
+    `scanwise.search.GradientObjective` where it says what every shot adds.
 
     Parameters
     ----------
@@ -677,7 +679,12 @@ def tune_auc(
     patients, label : who is looked at, and the diagnoses of these.
     stratum : patients are ranked within a stratum, shape ``(patients,)``; `None` = all together.
     """
-    kind = _FusedAuc if isinstance(scorer, ProductScorer) else _Auc
+    kind = {
+        (False, False): _Auc,
+        (True, False): _FusedAuc,
+        (False, True): _LearnableAuc,
+        (True, True): _FusedLearnableAuc,
+    }[isinstance(scorer, ProductScorer), hasattr(scorer, "slopes")]
     return kind(scorer, patients, label, np.zeros(len(label), dtype=np.int64) if stratum is None else stratum)
 
 
@@ -713,6 +720,20 @@ class _FusedAuc(_Auc):
             np.full(len(self.label), ""),
         )
         return np.linalg.norm(np.diff(auc_with_covariance(table).influence, axis=0), axis=1)
+
+
+class _LearnableAuc(_Auc):
+    """The same, for models that say what every shot adds (to the log-likelihood, which an AUC has no slope in)."""
+
+    def slopes(self, protocol: Protocol, rng: np.random.Generator) -> tuple[float, dict[str, NDArray[np.float64]]]:
+        size = min(_SLOPE_PATIENTS, len(self.patients))
+        some = np.sort(rng.choice(self.patients, size, replace=False))
+        found: tuple[float, dict[str, NDArray[np.float64]]] = self.scorer.slopes(protocol, some, rng)
+        return found
+
+
+class _FusedLearnableAuc(_FusedAuc, _LearnableAuc):
+    """Both."""
 
 
 def _tune_stratum(fold: Fold) -> NDArray[np.int64]:

@@ -279,11 +279,11 @@ class ImageNetwork(pl.LightningModule):
         Parameters
         ----------
         features : shape ``(patients, features)``, NaN where unknown.
-        counts : shape ``(patients or 1, shots)``.
+        counts : shape ``(patients or 1, shots)``; a count between 0 and 1 adds a share.
         """
         encoder = cast(PanelEncoder, self.panels[modality])
         evidence, done = encoder(features)
-        taken = (done & (counts > 0)).to(evidence.dtype)
+        taken = done.to(evidence.dtype) * counts.clamp(max=1)
         added: Tensor = torch.einsum("ns,nse->ne", taken, evidence[0] - encoder.absent[0])
         return added
 

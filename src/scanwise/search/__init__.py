@@ -3,7 +3,9 @@
 The only importer of Optuna, and only while `OptunaSearch` runs: reading a `SearchResult` back needs numpy alone.
 """
 
+from scanwise.search.baselines import GreedySearch, SeparateSearch, UniformSearch
 from scanwise.search.front import hypervolume, knee, nondominated
+from scanwise.search.learned import GradientObjective, LearnedSearch
 from scanwise.search.result import SearchResult
 from scanwise.search.search import (
     AutoSearch,
@@ -18,7 +20,10 @@ from scanwise.search.space import SearchSpace, Trial
 
 __all__ = [
     "AutoSearch",
+    "GradientObjective",
+    "GreedySearch",
     "LatticeSearch",
+    "LearnedSearch",
     "Objective",
     "OptunaSearch",
     "ProductObjective",
@@ -26,7 +31,9 @@ __all__ = [
     "Search",
     "SearchResult",
     "SearchSpace",
+    "SeparateSearch",
     "Trial",
+    "UniformSearch",
     "hypervolume",
     "knee",
     "nondominated",
