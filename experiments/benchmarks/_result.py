@@ -112,9 +112,9 @@ def _cell(value: Any) -> str:
 def _without_out(argv: Sequence[str]) -> list[str]:
     kept, skip = [], False
     for argument in argv:
-        if skip or argument.startswith(("--out=", "out=")):
+        if skip or argument.startswith(("--out=", "out=", "--runs=")):
             skip = False
-        elif argument == "--out":
+        elif argument in ("--out", "--runs"):
             skip = True
         else:
             kept.append(argument)

@@ -196,11 +196,20 @@ def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _panel(options: Any, place: Path) -> Iterator[tuple[int, Lattice]]:
-    """The virtual panel, every single test on its own."""
+    """The virtual panel, every single test on its own; the history always."""
+    yield from _virtual(options, place, SEVERAL)
+
+
+def _whole_panel(options: Any, place: Path) -> Iterator[tuple[int, Lattice]]:
+    """The same, the history a choice like all others."""
+    yield from _virtual(options, place, ("history", *SEVERAL), "menu.always=[]")
+
+
+def _virtual(options: Any, place: Path, single: Sequence[str], *more: str) -> Iterator[tuple[int, Lattice]]:
     for seed in range(options.seeds):
         typed = [f"seed={seed}", f"cohort.seed={seed}", f"cohort.n={3 * options.patients}"]
-        typed += [f"+menu.modalities.{name}.schemes=[subset]" for name in SEVERAL]
-        run = open_run(compose_config(typed, None))
+        typed += [f"+menu.modalities.{name}.schemes=[subset]" for name in single]
+        run = open_run(compose_config([*typed, *more], None))
         yield seed, _of_tests(SearchSpace(run.menu), run.cohort, seed, place / str(seed))
 
 
@@ -267,7 +276,8 @@ def _of_tests(space: SearchSpace, cohort: Any, seed: int, place: Path) -> Lattic
 
 
 MENUS: dict[str, Callable[[Any, Path], Iterator[tuple[int, Lattice]]]] = {
-    "virtual panel": _panel,
+    "virtual panel": _whole_panel,
+    "virtual panel, history always": _panel,
     "heart": _heart,
     "twelve tests": _wide,
     "prostate": _images,

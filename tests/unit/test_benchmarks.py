@@ -141,6 +141,35 @@ def test_prostate_observer_reads_with_every_width(script: Any, tmp_path: Path) -
     check(content, tmp_path / "found", "prostate_observer", 1)
 
 
+def test_lattice_speed_times_whole_lattices(script: Any, tmp_path: Path) -> None:
+    few = ["--patients", "20", "--tests", "5", "--sizes", "2", "3", "--few", "12"]
+    menu = ["menu.modalities.t2w.schemes=[partial_fourier]", "menu.modalities.dwi.averages=[1,1,1,2]"]
+    out = ["--out", str(tmp_path / "found"), "--runs", str(tmp_path / "runs")]
+    content = script("lattice_speed").main(
+        [*few, *out, "--set", *menu, *[one for one in PROSTATES if "cache" not in one]]
+    )
+    check(content, tmp_path / "found", "lattice_speed", 5)
+    grown = content["tables"]["Menus that grow, 12 patients"]
+    assert [(row["kind"], row["modalities"], row["protocols"]) for row in grown[:2]] == [
+        ("tests", 2, 16),
+        ("tests", 3, 64),
+    ]
+    assert [target["met"] for target in content["targets"][-2:]] == [True, True]
+
+
+def test_samplers_are_judged_against_the_lattice(script: Any, tmp_path: Path) -> None:
+    tiny = ["--seeds", "2", "--patients", "40", "--menus", "virtual panel, history always", "prostate"]
+    menu = ["menu.modalities.dwi.averages=[1,1,1,2]", *[one for one in PROSTATES if "cache" not in one]]
+    out = ["--out", str(tmp_path / "found"), "--runs", str(tmp_path / "runs")]
+    content = script("samplers").main([*tiny, *out, "--set", *menu])
+    check(content, tmp_path / "found", "samplers", 10)
+    (table,) = content["tables"].values()
+    assert [row["sampler"] for row in table] == ["tpe", "random", "nsga2"] * 2
+    assert table[0]["protocols"] == 256
+    assert table[0]["evaluations"] == 13
+    assert all(0.5 < row["counted from 0"] <= 1.0 + 1e-9 for row in table)
+
+
 def test_generation_speed_counts_studies(script: Any, tmp_path: Path) -> None:
     content = script("generation_speed").main(["--n", "60", "--repeats", "1", "--out", str(tmp_path)])
     check(content, tmp_path, "generation_speed", 1)

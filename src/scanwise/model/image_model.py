@@ -52,7 +52,7 @@ _READ_AT_ONCE = 32
 """Patients whose maps are read at once: more do not fit into the cache of a core."""
 _FEW_AT_ONCE = 1024
 """Protocols of one image at most that are handed over at once."""
-_TOLERANCE = 0.08
+_TOLERANCE = 0.12
 """What leaving places out may change in a log odds, root mean square over a sample of protocols; see `image_parts`."""
 _AHEAD = 3
 """Batches that are measured while the network learns from the one before."""
