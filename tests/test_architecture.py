@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": set(),
     "console": {"pipeline"},
     "composing": {"config"},
-    "cli": {"composing", "console", "pipeline"},
+    "cli": {"composing", "console", "design", "pipeline"},
     "pipeline": {*ROOMS, "composing", "config"},
     "__init__": {"pipeline"},
 }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from scanwise.design import (
     ANY_SHOTS,
+    B_VALUES,
     DYNAMIC_LINES,
     FRAMES,
     LINES,
@@ -58,7 +59,7 @@ def test_every_scheme_meets_tables_of_one_two_and_seven_shots_and_more(name):
 def test_there_are_schemes_of_every_kind():
     kinds = {cls.kind for cls in schemes().values()}
 
-    assert kinds == {ANY_SHOTS, LINES, FRAMES, PHASE_ENCODES, DYNAMIC_LINES, SPOKES, VIEWS}
+    assert kinds == {ANY_SHOTS, B_VALUES, LINES, FRAMES, PHASE_ENCODES, DYNAMIC_LINES, SPOKES, VIEWS}
     assert len(schemes()) >= 17
 
 

@@ -15,11 +15,13 @@ from scanwise.design.line_schemes import (
 )
 from scanwise.design.menu import BillItem, Menu
 from scanwise.design.modality import Measurement, Modality, modality_kinds, register_modality
+from scanwise.design.pattern import SamplingPattern, sampling_pattern
 from scanwise.design.protocol import Protocol
 from scanwise.design.scheme import Parameter, Scheme, Setting, Subset, Whole, make_scheme, register_scheme, schemes
 from scanwise.design.series_schemes import Averages, FirstN, KtLattice, KtRandom
 from scanwise.design.shot_kinds import (
     ANY_SHOTS,
+    B_VALUES,
     DYNAMIC_LINES,
     FRAMES,
     GOLDEN_ANGLE_RAD,
@@ -34,6 +36,7 @@ from scanwise.design.volume_schemes import PoissonDisc2D, VariableDensity2D
 
 __all__ = [
     "ANY_SHOTS",
+    "B_VALUES",
     "COST_AXES",
     "DYNAMIC_LINES",
     "FRAMES",
@@ -68,6 +71,7 @@ __all__ = [
     "PoissonDisc",
     "PoissonDisc2D",
     "Protocol",
+    "SamplingPattern",
     "Scene",
     "Scheme",
     "Scorer",
@@ -87,6 +91,7 @@ __all__ = [
     "random_protocol",
     "register_modality",
     "register_scheme",
+    "sampling_pattern",
     "schemes",
     "settings_of",
 ]

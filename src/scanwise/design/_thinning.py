@@ -39,9 +39,6 @@ _GRID: Mapping[str, tuple[Value, ...]] = {
 
 _EDGE_TO_CENTRE_SPACING = 3.0
 """How much wider Poisson discs are at the edge of k-space than at its centre."""
-_RADIUS_STEP = 0.7
-"""By what factor Poisson discs shrink when no further one has room: nearer to 1, shots stand where room is largest."""
-
 _ROUNDING = 1e-9
 """What ``fraction * shots`` may be above a whole number because of binary fractions."""
 
@@ -146,7 +143,7 @@ def draw(
 
 
 def fill_with_discs(
-    position: NDArray[np.int64], *, certain: NDArray[np.int64], length: int, rng: np.random.Generator
+    position: NDArray[np.int64], *, certain: NDArray[np.int64], length: int, shrink: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Return `length` different shots that keep a distance from each other, wider towards the edge of k-space.
 
@@ -158,6 +155,7 @@ def fill_with_discs(
     position : index along each axis, shape ``(shots, 2)``; no two alike.
     certain : shots that are taken first.
     length : number of shots.
+    shrink : by what factor discs shrink; nearer to 1, shots stand more regularly.
     rng : source of randomness.
     """
     size = position.max(axis=0) + 1
@@ -192,5 +190,5 @@ def fill_with_discs(
             if len(taken) < length and room[y[at], x[at]] >= scale:
                 taken.append(at)
                 take(int(y[at]), int(x[at]))
-        scale *= _RADIUS_STEP
+        scale *= shrink
     return np.array(taken)

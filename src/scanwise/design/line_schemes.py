@@ -23,6 +23,9 @@ from scanwise.design.scheme import Parameter, Setting, register_scheme
 from scanwise.design.shot_kinds import LINES
 from scanwise.design.shots import ShotTable
 
+_DISC_SHRINK = 0.7
+"""By what factor Poisson discs shrink when no further one has room: nearer to 1, the pattern is more regular."""
+
 
 class _CentredScheme(ThinningScheme):
     """Lines around a fully sampled centre, which calibrates the coils and counts towards the length."""
@@ -147,6 +150,7 @@ class PoissonDisc(_CentredScheme):
             np.stack([line, np.zeros_like(line)], axis=1),
             certain=self._centre(shots, length, setting),
             length=length,
+            shrink=_DISC_SHRINK,
             rng=np.random.default_rng(int(setting["seed"])),
         )
 

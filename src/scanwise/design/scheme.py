@@ -51,7 +51,7 @@ class Parameter:
                 raise ScanwiseError(f"{self.name} must be one of {self.choices}, but got {value!r}")
             return
         if (
-            isinstance(value, str)
+            not isinstance(value, int | float | np.number)
             or not self.low <= value <= self.high
             or (self.integer and not float(value).is_integer())
         ):

@@ -23,7 +23,7 @@ from scanwise.design._thinning import (
     draw,
 )
 from scanwise.design.scheme import Parameter, Scheme, Setting, register_scheme
-from scanwise.design.shot_kinds import ANY_SHOTS, DYNAMIC_LINES, FRAMES
+from scanwise.design.shot_kinds import B_VALUES, DYNAMIC_LINES, FRAMES
 from scanwise.design.shots import ShotTable
 
 _LONGEST_SPACING = 4
@@ -49,7 +49,7 @@ class Averages(Scheme):
     """
 
     name = "averages"
-    kind = ANY_SHOTS
+    kind = B_VALUES
 
     def parameters(self, shots: ShotTable) -> tuple[Parameter, ...]:
         """Return the number of averages of each shot, from none to as many as the table allows."""

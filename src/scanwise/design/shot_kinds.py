@@ -36,6 +36,7 @@ class ShotKind:
         ``n // 2``, or ``angle_rad``.
     foreign : columns that only tables of another kind have.
     complete : whether every combination of the indices must be there.
+    max_count : how often a shot of a plain table may be taken.
     angle_step_rad : angle between successive shots of a plain table [rad]; `None` divides one turn evenly.
     """
 
@@ -44,6 +45,7 @@ class ShotKind:
     columns: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     complete: bool = False
+    max_count: int = 1
     angle_step_rad: float | None = None
 
     def check(self, shots: ShotTable) -> None:
@@ -61,7 +63,7 @@ class ShotKind:
     def plain_table(
         self, size: Sequence[int], *, seconds: float = 0.0, money: float = 0.0, msv: float = 0.0
     ) -> ShotTable:
-        """Return a table of this kind, every shot at the same price and taken once at most.
+        """Return a table of this kind, every shot at the same price.
 
         Parameters
         ----------
@@ -93,11 +95,12 @@ class ShotKind:
         else:
             what = dict(zip(self.columns, index, strict=False))  # some kinds need no column at all
         names = ["_".join(f"{axis}{at}" for axis, at in zip(self.axes, row, strict=True)) for row in index.T.tolist()]
-        return ShotTable.build(names, seconds=seconds, money=money, msv=msv, what=what)
+        return ShotTable.build(names, seconds=seconds, money=money, msv=msv, max_count=self.max_count, what=what)
 
 
 ANY_SHOTS = ShotKind("shots", ("shot",))
 LINES = ShotKind("lines of k-space", ("line",), foreign=("ky", "kz", "frame", "angle_rad"))
+B_VALUES = ShotKind("b-values", ("b_value",), max_count=16)
 FRAMES = ShotKind("frames", ("frame",), foreign=("ky", "kz", "line"))
 PHASE_ENCODES = ShotKind("phase encodes of a volume", ("ky", "kz"), columns=("ky", "kz"), foreign=("frame",))
 DYNAMIC_LINES = ShotKind("lines of a dynamic series", ("frame", "line"), columns=("frame", "line"), complete=True)

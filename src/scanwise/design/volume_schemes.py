@@ -28,6 +28,9 @@ from scanwise.design.scheme import Setting, register_scheme
 from scanwise.design.shot_kinds import PHASE_ENCODES
 from scanwise.design.shots import ShotTable
 
+_DISC_SHRINK = 0.95
+"""By what factor Poisson discs shrink when no further one has room: nearer to 1, the pattern is more regular."""
+
 
 class _VolumeScheme(ThinningScheme):
     """Phase encodes around a fully sampled rectangle, which has the given share of either axis."""
@@ -98,6 +101,7 @@ class PoissonDisc2D(_VolumeScheme):
             _position(shots),
             certain=self._centre(shots, length, setting),
             length=length,
+            shrink=_DISC_SHRINK,
             rng=np.random.default_rng(int(setting["seed"])),
         )
 
