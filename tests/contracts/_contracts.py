@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -282,6 +282,19 @@ SCHEME_CONTRACT: tuple[Callable[[Scheme, ShotTable], None], ...] = (
 
 
 # ---- modalities
+
+
+def examples(kinds: Mapping[str, type[Modality]]) -> tuple[dict[str, Modality], dict[str, str]]:
+    """Return an example of every kind that can be made here, and why the others cannot: an extra is not installed."""
+    made, missing = {}, {}
+    for kind, cls in kinds.items():
+        try:
+            made[kind] = cls.example()
+        except ScanwiseError as error:
+            if not error.hint.startswith("pip install scanwise["):
+                raise
+            missing[kind] = str(error)
+    return made, missing
 
 
 def menu_of(modality: Modality) -> Menu:
