@@ -144,6 +144,11 @@ class LineScan(KspaceScan):
     def _geometry(self) -> dict[str, Any]:
         return {**super()._geometry(), "phase_axis": self.phase_axis}
 
+    def _solve_weighted(self, weighted: Tensor, counts: Tensor) -> Tensor:
+        right = self._encoding(self._every_shot()).adjoint(weighted).real.permute(2, 1, 0)
+        solution = _solved(_normal(counts.double(), self._prior_snr, self._array)) @ right
+        return solution.permute(2, 1, 0)
+
     def _encoding(self, counts: NDArray[np.int64]) -> CartesianEncoding:
         lines, columns = self._array[:2]
         return CartesianEncoding.build(
@@ -161,15 +166,24 @@ def _coil_products(lines: int, columns: int, n_coils: int, seed: int) -> Tensor:
 @lru_cache(maxsize=_PATTERNS_KEPT)
 def _inverse(pattern: bytes, prior_snr: float, array: tuple[int, int, int, int]) -> Tensor:
     """Return the inverse of the normal equations of every column, shape ``(columns, lines, lines)``, float32."""
-    lines = array[0]
     weights = torch.from_numpy(np.frombuffer(pattern, dtype=np.int64).astype(np.float64))
+    return _solved(_normal(weights, prior_snr, array))
+
+
+def _normal(weights: Tensor, prior_snr: float, array: tuple[int, int, int, int]) -> Tensor:
+    """Return the normal equations of every column for weights of the lines, ``(columns, lines, lines)``, float64."""
+    lines = array[0]
     delta = torch.eye(lines, dtype=torch.complex128)
     along_lines = fft2c(delta[:, :, None])[..., 0]  # (delta, line): one column, so this transforms the lines alone
     toeplitz = (along_lines.conj() * weights) @ along_lines.mT
     frequency = torch.arange(lines, dtype=torch.float64) - lines // 2
     power = 1 / (1 + (frequency / _PRIOR_CYCLES).square())
     precision = (along_lines.conj() * (power.mean() / (power * prior_snr**2))) @ along_lines.mT
-    normal = (toeplitz * _coil_products(*array)).real + precision.real
+    return (toeplitz * _coil_products(*array)).real + precision.real
+
+
+def _solved(normal: Tensor) -> Tensor:
+    """Return the inverse of symmetric positive matrices, float32."""
     return torch.cholesky_inverse(torch.linalg.cholesky(normal)).float()
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from scanwise.design import Measurement, ShotTable
 from scanwise.errors import ScanwiseError
 from scanwise.modalities._imaging import Noise, ScanSettings, SimulatedScan, central_mean, setup_names, streams, tensor
-from scanwise.physics import CartesianEncoding, RadialEncoding, add_noise, coil_maps
+from scanwise.physics import CartesianEncoding, RadialEncoding, add_noise, coil_maps, complex_noise
 
 _PRIOR_SHARE = 0.25
 """What a voxel is expected to hold, as a share of the signal of proton density 1 without relaxation."""
@@ -99,6 +99,16 @@ class KspaceScan(SimulatedScan):
         """Return the encoding of counts, shape ``(patients, shots)``."""
 
     @abstractmethod
+    def _solve_weighted(self, weighted: Tensor, counts: Tensor) -> Tensor:
+        """Return what `solve` does, with gradients in the counts.
+
+        Parameters
+        ----------
+        weighted : k-space times the counts, ``(patients, coils, shots, samples)``.
+        counts : how often each shot is taken, float, shape ``(shots,)``.
+        """
+
+    @abstractmethod
     def solve(self, measurement: Measurement) -> Tensor:
         """Return the most probable real image, in units of the noise of one acquisition, ``(patients, y, x)``."""
 
@@ -122,6 +132,18 @@ class KspaceScan(SimulatedScan):
         kspace.masked_fill_((encoding.counts == 0)[:, None, :, None], complex("nan+nanj"))
         return Measurement(kspace.numpy(), taken, self._geometry())
 
+    def relaxed(self, data: NDArray[Any], counts: Tensor, rng: Noise) -> Tensor:
+        """Return the images of `reconstruct` with gradients in the counts; see `SimulatedScan.relaxed`."""
+        images = self._turned(self._complete(data, counts)[:, 0])
+        encoding = self._encoding(self._every_shot())
+        signal = encoding.forward(images)
+        noise = complex_noise(signal.shape, generator=streams(rng, len(images)))
+        # W y = c k + sqrt(c) n: at c = 0 the slope is that of the signal, the noise has none
+        weight, taken = counts[:, None], (counts > 0)[:, None]
+        weighted = weight * signal + torch.where(taken, weight, 1.0).sqrt() * torch.where(taken, noise, 0)
+        image = self._turned(self._solve_weighted(weighted, counts))
+        return (image / central_mean(image.abs()))[:, None]
+
     def adjoint(self, measurement: Measurement) -> NDArray[np.complex64]:
         """Return the coil-combined image of the shots taken, zeros elsewhere in k-space: ``(patients, 1, y, x)``."""
         encoding = self._encoding(measurement.counts)
@@ -144,6 +166,9 @@ class KspaceScan(SimulatedScan):
         if taken and total > taken:
             words.append(f"{total / taken:.3g} averages")
         return ", ".join(words)
+
+    def _every_shot(self) -> NDArray[np.int64]:
+        return np.ones((1, len(self.shots)), dtype=np.int64)
 
     def _geometry(self) -> dict[str, Any]:
         return {"matrix": self.matrix}

@@ -19,6 +19,8 @@ from scanwise.modalities._imaging import SOFT_TISSUE, partial_volume, tensor
 from scanwise.modalities._kspace import KspaceScan, KspaceSettings, coils, patterns
 from scanwise.physics import RadialEncoding, fft2c, ifft2c, nufft_library, spoiled_gradient_echo
 
+Filters = tuple[Tensor, Tensor, Tensor]
+
 _READOUT_OVERSAMPLING = 2
 """Samples of a spoke over the longer side of the matrix."""
 _PATTERNS_KEPT = 64
@@ -126,12 +128,26 @@ class RadialT1Weighted(KspaceScan):
         right = encoding.adjoint(kspace).real
         image = torch.empty_like(right)
         for pattern, rows in patterns(measurement.counts).items():
-            image[rows] = self._solve_pattern(pattern, right[rows])
+            filters = _filters_of(pattern, self._angle_rad_key, self._samples, self._prior_snr, self._array)
+            image[rows] = self._iterate(filters, right[rows])
         return image
 
-    def _solve_pattern(self, pattern: bytes, right: Tensor) -> Tensor:
-        """Solve for patients who share a pattern, ``(patients, y, x)`` to ``(patients, y, x)``."""
-        kernel, precision, density = _filters(pattern, self._angle_rad_key, self._samples, self._prior_snr, self._array)
+    def _solve_weighted(self, weighted: Tensor, counts: Tensor) -> Tensor:
+        encoding = self._encoding(self._every_shot())
+        filters = _filters(encoding, counts.detach(), self._prior_snr)
+        with torch.no_grad():
+            image = self._iterate(filters, encoding.adjoint(weighted).real)
+        # of A x = b is dx = A^-1 (db - dA x): what is left of the equations is zero but for its slope
+        again = counts[:, None] * encoding.forward(image)
+        change = encoding.adjoint(weighted - again).real
+        change = change - change.detach()
+        if change.requires_grad:
+            change.register_hook(lambda slope: self._iterate(filters, slope))
+        return image + change
+
+    def _iterate(self, filters: Filters, right: Tensor) -> Tensor:
+        """Solve the normal equations for patients who share a pattern, ``(patients, y, x)`` to ``(patients, y, x)``."""
+        kernel, precision, density = filters
         maps = coils(*self._array)
         n_y, n_x = self.matrix
 
@@ -183,21 +199,25 @@ class RadialT1Weighted(KspaceScan):
 
 
 @lru_cache(maxsize=_PATTERNS_KEPT)
-def _filters(
+def _filters_of(
     pattern: bytes, angle_rad: tuple[float, ...], samples: int, prior_snr: float, array: tuple[int, int, int, int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the filter of the normal equations, and over k-space the precision of the prior and the sampling density.
-
-    Shapes ``(2 y, 2 x)`` complex64, ``(y, x)`` and ``(y, x)`` float32; the centre of the latter two is at ``n // 2``.
-    """
-    n_y, n_x = array[:2]
+) -> Filters:
     encoding = RadialEncoding.build(
-        maps=torch.ones((1, n_y, n_x), dtype=torch.complex128),
+        maps=coils(*array),
         counts=torch.from_numpy(np.frombuffer(pattern, dtype=np.int64).copy()),
         angle_rad=torch.tensor(angle_rad, dtype=torch.float64),
         n_samples=samples,
     )
-    kernel = encoding.gram_kernel()[0]
+    return _filters(encoding, encoding.counts[0], prior_snr)
+
+
+def _filters(encoding: RadialEncoding, counts: Tensor, prior_snr: float) -> Filters:
+    """Return the filter of the normal equations, and over k-space the precision of the prior and the sampling density.
+
+    Shapes ``(2 y, 2 x)`` complex64, ``(y, x)`` and ``(y, x)`` float32; the centre of the latter two is at ``n // 2``.
+    """
+    n_y, n_x = encoding.domain_shape
+    kernel = encoding.gram_kernel(counts[None])[0]
     k_y, k_x = (torch.arange(n, dtype=torch.float64) - n // 2 for n in (n_y, n_x))
     power = (1 + (k_y[:, None].square() + k_x.square()) / _PRIOR_CYCLES**2) ** -1.5
     precision = power.mean() / (power * prior_snr**2)

@@ -133,11 +133,15 @@ class RadialEncoding(Operator):
         direction = torch.stack([self.angle_rad[0].sin(), self.angle_rad[0].cos()])
         return (direction[:, :, None] * radius).flatten(1)
 
-    def gram_kernel(self) -> Tensor:
-        """Return ``E^H W E`` of one coil with W the counts, as a filter: complex128, ``(patients or 1, 2 y, 2 x)``.
+    def gram_kernel(self, weights: Tensor | None = None) -> Tensor:
+        """Return ``E^H W E`` of one coil as a filter, complex128, shape ``(patients or 1, 2 y, 2 x)``.
 
         What it filters is padded with zeros to twice the size, at the end of each axis, and cropped again; the middle
         of its Fourier transform, every second sample, is about how densely each place of k-space is sampled.
+
+        Parameters
+        ----------
+        weights : W of each spoke, shape ``(patients or 1, spokes)``; the counts where left out.
 
         References
         ----------
@@ -148,7 +152,7 @@ class RadialEncoding(Operator):
             nufft_library().calc_toeplitz_kernel(
                 self.trajectory_rad, self.domain_shape, weights=row.repeat_interleave(self.n_samples)[None].double()
             )
-            for row in self.counts
+            for row in (self.counts if weights is None else weights)
         ]
         stacked = torch.stack(kernels)
         # the filter of torchkbnufft goes with an inverse transform that does not divide by the number of elements
