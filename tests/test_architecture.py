@@ -37,7 +37,7 @@ NUMERIC_ONLY = {
     "design": {"numpy"},
     "modalities": {"numpy", "torch"},
     "physics": {"numpy", "torch"},
-    "cohort": {"numpy"},
+    "cohort": {"numpy", "joblib"},
     "evidence": {"numpy", "scipy", "sklearn"},
     "recommend": {"numpy", "scipy"},
     "artifacts": {"numpy"},

@@ -7,11 +7,14 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scanwise.artifacts import write_json, write_text
+from scanwise.evidence import AucEstimates, Interval, normal_interval
 
 DEFAULT_OUT = "reports/published/benchmarks"
 _VERSIONED = ("scanwise", "torch", "lightning", "optuna", "scikit-learn", "scipy", "numpy")
@@ -86,6 +89,13 @@ class Result:
         write_text(out / f"{self._name}.md", text)
         print(text)
         return content
+
+
+def weighted_auc(estimates: AucEstimates, weights: Mapping[str, float]) -> Interval:
+    """Return a weighted sum of AUCs on the same patients, one network given, with its 95 % interval."""
+    vector = np.array([weights.get(key, 0.0) for key in estimates.protocols])
+    variance = max(float(vector @ estimates.covariance @ vector), 0.0)
+    return normal_interval(float(vector @ estimates.value), variance**0.5, 0.95)
 
 
 def _markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _result import Result, parser
+from _result import Result, parser, weighted_auc
 
 from scanwise.composing import compose_config
 from scanwise.design import Protocol
-from scanwise.evidence import ScoreTable, auc_with_covariance, normal_interval
+from scanwise.evidence import Interval, ScoreTable, auc_with_covariance
 from scanwise.pipeline import Run, open_run
 
 WORTHLESS = 0.01
@@ -75,7 +75,7 @@ def _fitted(overrides: Sequence[str], out: Path) -> Run:
     return open_run(compose_config([*overrides, f"out={out.as_posix()}"], None)).run("fit")
 
 
-def _aucs(run: Run, sets: dict[str, Protocol]) -> tuple[dict[str, float], Any]:
+def _aucs(run: Run, sets: dict[str, Protocol]) -> tuple[dict[str, float], Callable[[str, str], Interval]]:
     test = run.folds[0].test
     table = ScoreTable(
         tuple(sets),
@@ -86,11 +86,8 @@ def _aucs(run: Run, sets: dict[str, Protocol]) -> tuple[dict[str, float], Any]:
     )
     found = auc_with_covariance(table, tuple(sets))
 
-    def difference(one: str, other: str) -> Any:
-        weights = np.zeros(len(sets))
-        weights[list(sets).index(one)], weights[list(sets).index(other)] = 1.0, -1.0
-        se = float(np.sqrt(max(weights @ found.covariance @ weights, 0.0)))
-        return normal_interval(float(weights @ found.value), se, 0.95)
+    def difference(one: str, other: str) -> Interval:
+        return weighted_auc(found, {one: 1.0, other: -1.0})
 
     return dict(zip(sets, found.value.tolist(), strict=True)), difference
 

@@ -6,19 +6,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _result import Result, parser
+from _result import Result, parser, weighted_auc
 from scipy.stats import kendalltau
 
+from scanwise.artifacts import read_json, write_json
 from scanwise.composing import compose_config
-from scanwise.design import Menu, Protocol
-from scanwise.evidence import ScoreTable, auc_with_covariance, normal_interval
+from scanwise.design import Menu, Protocol, Scorer
+from scanwise.evidence import ScoreTable, auc_with_covariance
 from scanwise.model import ImageModel
-from scanwise.pipeline import open_run
+from scanwise.pipeline import Run, open_run
 
 TAU, MEAN_LOSS, WORST_LOSS, CHEAPER = 0.85, 0.005, 0.015, 200.0
 PRICED_PATIENTS = 1000
@@ -57,32 +59,37 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure and publish."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     cli = parser(__doc__)
+    cli.add_argument("--specialists", type=Path, help="folder that keeps them: what is there is not trained again")
+    cli.add_argument("--train", type=int, nargs="+", help="train these rows alone and stop, so that several can help")
     cli.add_argument("overrides", nargs="*", help="e.g. cohort.n=6000 out=...")
     parsed = cli.parse_args(arguments)
     result = Result("prostate_specialists", __doc__ or "", arguments)
     config = compose_config(["experiment=prostate", *parsed.overrides], None)
-    run = open_run(config).run("fit")
-    cohort, menu, fold = run.cohort, run.menu, run.folds[0]
-    test, label = fold.test, cohort.label[fold.test]
+    run = open_run(config)
+    if not parsed.train:
+        run.run("fit")
+    cohort, menu, test = run.cohort, run.menu, run.folds[0].test
     protocols = spread(menu)
     model = ImageModel(**{key: value for key, value in run.config["model"].items() if key != "_target_"})
-    amortised = run.scorer().score(list(protocols.values()), test)
-    specialist, training_s = np.empty_like(amortised), []
-    with tempfile.TemporaryDirectory() as folder:
+    specialist, training_s = np.empty((len(protocols), len(test))), []
+    with ExitStack() as stack:
+        kept = parsed.specialists or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for row, (name, protocol) in enumerate(protocols.items()):
-            began = time.process_time()
-            scorer = replace(model, only=protocol.key).fit(
-                cohort, menu, fold, seed=run.config["seed"] + 1, trainer=run.trainer, directory=Path(folder) / str(row)
-            )
-            training_s.append(time.process_time() - began)
+            if parsed.train and row not in parsed.train:
+                continue
+            scorer, seconds = _specialist(run, replace(model, only=protocol.key), kept / str(row))
+            training_s.append(seconds)
             specialist[row] = scorer.score([protocol], test)[0]
-            print(f"{name}: trained in {training_s[-1]:.0f} cpu-s", flush=True)
+            print(f"{name}: trained in {seconds:.0f} cpu-s", flush=True)
+    if parsed.train:
+        return result.content
+    amortised = run.scorer().score(list(protocols.values()), test)
     keys = [*(f"one network: {name}" for name in protocols), *(f"specialist: {name}" for name in protocols)]
     table = ScoreTable(
         tuple(keys),
         np.concatenate([amortised, specialist])[None],
         np.zeros((1, len(test)), dtype=np.int64),
-        label,
+        cohort.label[test],
         cohort.site[test],
     )
     found = auc_with_covariance(table, tuple(keys))
@@ -90,11 +97,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     one, alone = found.value[:n], found.value[n:]
     rows = []
     for row, name in enumerate(protocols):
-        weights = np.zeros(2 * n)
-        weights[row], weights[n + row] = 1.0, -1.0
-        gap = normal_interval(
-            float(weights @ found.value), float(np.sqrt(max(weights @ found.covariance @ weights, 0.0))), 0.95
-        )
+        gap = weighted_auc(found, {keys[row]: 1.0, keys[n + row]: -1.0})
         rows.append(
             [
                 name,
@@ -107,8 +110,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         )
     columns = ["protocol", "minutes", "one network", "specialist", "difference (95 %)", "specialist trained, cpu-s"]
     result.table("AUC on unseen patients, clinical values read in all", columns, rows)
-    weights = np.concatenate([np.full(n, 1.0 / n), np.full(n, -1.0 / n)])
-    mean = normal_interval(float(weights @ found.value), float(np.sqrt(weights @ found.covariance @ weights)), 0.95)
+    mean = weighted_auc(found, {key: (1.0 if row < n else -1.0) / n for row, key in enumerate(keys)})
     worst = int(np.argmin(one - alone))
     tau = float(kendalltau(one, alone).statistic)
     result.target(f"Kendall tau >= {TAU} over {n} protocols", f"{tau:.3f}", tau >= TAU)
@@ -135,6 +137,19 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "A search measures and encodes every (modality, setting) once and adds them up for each protocol."
     )
     return result.publish(parsed.out, patients=f"{len(test)} of {len(cohort)}", seeds=[run.config["seed"]])
+
+
+def _specialist(run: Run, model: ImageModel, folder: Path) -> tuple[Scorer, float]:
+    """Return a specialist and the cpu-seconds it took to train; one that was trained before is loaded."""
+    seed, note = run.config["seed"] + 1, folder / "training.json"
+    settings = {**asdict(model), "grid": list(model.grid)}
+    if note.exists() and (known := read_json(note))["model"] == settings:
+        return model.load(run.cohort, run.menu, run.folds[0], seed=seed, directory=folder), known["cpu_s"]
+    began = time.process_time()
+    scorer = model.fit(run.cohort, run.menu, run.folds[0], seed=seed, trainer=run.trainer, directory=folder)
+    spent = time.process_time() - began
+    write_json(note, {"model": settings, "cpu_s": spent})
+    return scorer, spent
 
 
 def _seconds(run: Any, protocol: Protocol, patients: Any) -> tuple[float, float]:

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from _result import Result, parser
+from _result import Result, parser, weighted_auc
 from numpy.typing import NDArray
 
 from scanwise.cohort.virtual.organ import VirtualOrgan
 from scanwise.composing import compose_config
 from scanwise.design import Protocol
-from scanwise.evidence import AucEstimates, Interval, ScoreTable, auc, auc_with_covariance, normal_interval
+from scanwise.evidence import AucEstimates, Interval, ScoreTable, auc, auc_with_covariance
 from scanwise.pipeline import open_run
 
 SETS = {
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     value = dict(zip(SETS, overall.value, strict=True))
     rows = []
     for index, name in enumerate(SETS):
-        found = _interval(overall, {index: 1.0})
+        found = weighted_auc(overall, {name: 1.0})
         rows.append([name, _text(found), *[f"{each.value[index]:.3f}" for each in per_world.values()]])
     result.table("AUC on unseen patients", ["read", "all worlds (95 %)", *per_world], rows)
 
@@ -85,13 +85,15 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "AUC order DWI > DCE > T2W", " > ".join(f"{name} {value[name]:.3f}" for name in ("DWI", "DCE", "T2W")), order
     )
     for name, (low, high) in LEVELS.items():
-        result.target(f"{name}: {low:.2f} to {high:.2f}", _text(_of(overall, name)), low <= value[name] <= high)
-    added = _interval(overall, {_at("DWI + DCE"): 1.0, _at("DWI"): -1.0})
+        result.target(
+            f"{name}: {low:.2f} to {high:.2f}", _text(weighted_auc(overall, {name: 1.0})), low <= value[name] <= high
+        )
+    added = weighted_auc(overall, {"DWI + DCE": 1.0, "DWI": -1.0})
     result.target("DWI + DCE minus DWI within +-.02", _text(added, signed=True), abs(added.value) <= 0.02)
     everything = value["everything"]
     result.target(
         f"clinical with imaging {IMAGING[0]} to {IMAGING[1]}, never above {NEVER_ABOVE}",
-        _text(_of(overall, "everything")),
+        _text(weighted_auc(overall, {"everything": 1.0})),
         IMAGING[0] <= everything <= IMAGING[1] and max(value.values()) <= NEVER_ABOVE,
     )
     result.table(
@@ -135,19 +137,6 @@ def _lesions(truth: Mapping[str, NDArray[Any]], name: str) -> tuple[float, str]:
 
 def _at(name: str) -> int:
     return list(SETS).index(name)
-
-
-def _interval(estimates: AucEstimates, weights: dict[int, float]) -> Interval:
-    vector = np.zeros(len(SETS))
-    for index, weight in weights.items():
-        vector[index] = weight
-    return normal_interval(
-        float(vector @ estimates.value), float(np.sqrt(max(vector @ estimates.covariance @ vector, 0.0))), 0.95
-    )
-
-
-def _of(estimates: AucEstimates, name: str) -> Interval:
-    return _interval(estimates, {_at(name): 1.0})
 
 
 def _text(interval: Interval, *, signed: bool = False) -> str:

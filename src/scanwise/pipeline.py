@@ -40,6 +40,8 @@ Progress = Callable[[str, int, int, str], None]
 """``progress(stage, done, total, text)``."""
 
 _PACKAGE = "scanwise."
+_SLOPE_PATIENTS = 64
+"""Patients from whom a search learns what shots add, drawn anew at each step."""
 _MANIFEST_VERSION = 1
 _FREE_OF_COHORT = ("root", "cache", "workers")
 """Settings of a cohort that change no patient: where its files are, and how many threads make them."""
@@ -273,17 +275,7 @@ class Run:
             path = self.directory / "search" / f"{fold.name}.json"
             if path.exists():
                 continue
-            scorer = self.scorer(index)
-            label, stratum = self.cohort.label[fold.tune], _tune_stratum(fold)
-
-            def objective(
-                protocols: Sequence[Protocol],
-                scorer: Scorer = scorer,
-                fold: Fold = fold,
-                label: NDArray[np.int64] = label,
-                stratum: NDArray[np.int64] = stratum,
-            ) -> NDArray[np.float64]:
-                return np.array([auc(label, row, stratum) for row in scorer.score(protocols, fold.tune)])
+            objective = _objective(self.scorer(index), fold, self.cohort.label)
 
             def told(done: int, total: int, words: str, index: int = index) -> None:
                 text = f"fold {index + 1} of {len(folds)}: {words}"
@@ -773,6 +765,34 @@ def _targets(node: Any) -> list[Any]:
     if isinstance(node, list | tuple):
         return [target for value in node for target in _targets(value)]
     return []
+
+
+class _Auc:
+    """The AUC of protocols on the patients the search may look at."""
+
+    def __init__(self, scorer: Scorer, fold: Fold, label: NDArray[np.int64]) -> None:
+        self._scorer = scorer
+        self._patients = fold.tune
+        self._label = label[fold.tune]
+        self._stratum = _tune_stratum(fold)
+
+    def __call__(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
+        scores = self._scorer.score(protocols, self._patients)
+        return np.array([auc(self._label, row, self._stratum) for row in scores])
+
+
+class _LearnableAuc(_Auc):
+    """The same, for models that say what every shot adds (to the log-likelihood, which an AUC has no slope in)."""
+
+    def slopes(self, protocol: Protocol, rng: np.random.Generator) -> tuple[float, dict[str, NDArray[np.float64]]]:
+        size = min(_SLOPE_PATIENTS, len(self._patients))
+        some = np.sort(rng.choice(self._patients, size, replace=False))
+        found: tuple[float, dict[str, NDArray[np.float64]]] = self._scorer.slopes(protocol, some, rng)  # type: ignore[attr-defined]
+        return found
+
+
+def _objective(scorer: Scorer, fold: Fold, label: NDArray[np.int64]) -> _Auc:
+    return (_LearnableAuc if hasattr(scorer, "slopes") else _Auc)(scorer, fold, label)
 
 
 def _tune_stratum(fold: Fold) -> NDArray[np.int64]:

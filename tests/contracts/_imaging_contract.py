@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from _contracts import complete_data, everything, measure
 
 from scanwise.design import TISSUE_MAPS, ImagingModality, Measurement, Scene
@@ -144,6 +145,49 @@ def check_images(modality: ImagingModality) -> None:
             np.testing.assert_array_equal(measured.counts, before[1])
 
 
+def relaxed(modality: ImagingModality, data: np.ndarray, counts: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """Return images with gradients in the counts, the noise of each patient from a stream of its own."""
+    return modality.relaxed(data, counts, [np.random.default_rng([seed, row]) for row in range(len(data))])
+
+
+def check_relaxed_is_the_same(modality: ImagingModality) -> None:
+    """Where counts are whole, images that have gradients are those that are reconstructed from a measurement."""
+    data = complete_data(modality, 3)
+    for counts in some_counts(modality):
+        streams = [np.random.default_rng([0, row]) for row in range(3)]
+        exact = modality.reconstruct(modality.measure(data, counts, streams))
+        if counts.any():
+            images = relaxed(modality, data, torch.tensor(counts, dtype=torch.float32))
+            np.testing.assert_allclose(images.numpy(), exact, rtol=2e-3, atol=2e-3 * np.abs(exact).max())
+
+
+def check_relaxed_slope(modality: ImagingModality) -> None:
+    """Between whole counts the gradient is the slope; at zero it is finite and tells what a shot would add."""
+    data = complete_data(modality, 2)
+    weights = torch.tensor(np.random.default_rng(1).normal(size=(2, len(modality.channels), *modality.matrix)))
+
+    def value(counts: torch.Tensor) -> torch.Tensor:
+        return (relaxed(modality, data, counts) * weights).sum()
+
+    counts = torch.full((len(modality.shots),), 0.6, dtype=torch.float32, requires_grad=True)
+    (slope,) = torch.autograd.grad(value(counts), counts)
+    step = 0.05 * torch.tensor(np.random.default_rng(2).normal(size=len(counts)), dtype=torch.float32)
+    rise = float(value(counts.detach() + step) - value(counts.detach() - step)) / 2
+    assert rise == pytest.approx(float(slope @ step), rel=0.1, abs=1e-4)
+    some = torch.tensor(np.arange(len(counts)) % 2 == 0, dtype=torch.float32).requires_grad_()
+    (slope,) = torch.autograd.grad(value(some), some)
+    assert torch.isfinite(slope).all()
+    assert (slope[1::2] != 0).all()
+
+
+def check_relaxed_needs_data(modality: ImagingModality) -> None:
+    """Patients who lack the scan have no gradient: they are refused by number."""
+    data = complete_data(modality, 3)
+    data[1] = np.nan
+    with pytest.raises(ScanwiseError, match="but 1 lack some"):
+        relaxed(modality, data, torch.ones(len(modality.shots)))
+
+
 def check_read_only(modality: ImagingModality) -> None:
     """Memory maps that cannot be written are measured and reconstructed all the same."""
     data = complete_data(modality, 3)
@@ -248,3 +292,9 @@ IMAGING_CONTRACT: tuple[Callable[[ImagingModality], None], ...] = (
     check_same_resolution,
     check_lacking_map,
 )
+RELAXED_CONTRACT: tuple[Callable[[ImagingModality], None], ...] = (
+    check_relaxed_is_the_same,
+    check_relaxed_slope,
+    check_relaxed_needs_data,
+)
+"""For modalities that can be learned by gradient."""

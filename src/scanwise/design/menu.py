@@ -96,6 +96,21 @@ class Menu:
                 self._modality(name)
 
     @property
+    def shot_costs(self) -> NDArray[np.float64]:
+        """Cost of taking each shot once, without set-ups, shape ``(shots, axes)``, modalities side by side."""
+        return self._unit_costs
+
+    @property
+    def shot_setups(self) -> NDArray[np.bool_]:
+        """Which set-ups each shot needs, shape ``(shots, setups)``."""
+        return self._needs
+
+    @property
+    def setup_costs(self) -> NDArray[np.float64]:
+        """Cost of each set-up, shape ``(setups, axes)``."""
+        return self._setup_costs
+
+    @property
     def n_shots(self) -> int:
         """Number of shots of all modalities together."""
         return len(self._unit_costs)

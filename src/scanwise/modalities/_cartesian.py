@@ -31,6 +31,7 @@ from scanwise.physics import (
     PartialVolume,
     add_noise,
     coil_maps,
+    complex_noise,
     echo_train_modulation,
     fft2c,
 )
@@ -177,6 +178,20 @@ class LineScan(SimulatedScan):
         kspace.masked_fill_((encoding.counts == 0)[:, None, :, None], complex("nan+nanj"))
         return Measurement(kspace.numpy(), taken, {"matrix": self.matrix, "phase_axis": self.phase_axis})
 
+    def relaxed(self, data: NDArray[Any], counts: Tensor, rng: Noise) -> Tensor:
+        """Return the images of `reconstruct` with gradients in the counts; see `SimulatedScan.relaxed`."""
+        images = self._turned(self._complete(data, counts)[:, 0])
+        encoding = self._encoding(np.ones((1, len(self.shots)), dtype=np.int64))
+        signal = encoding.forward(images)
+        noise = complex_noise(signal.shape, generator=streams(rng, len(images)))
+        # W y = c k + sqrt(c) n: at c = 0 the slope is that of the signal, the noise has none
+        weight, taken = counts[:, None], (counts > 0)[:, None]
+        weighted = weight * signal + torch.where(taken, weight, 1.0).sqrt() * torch.where(taken, noise, 0)
+        right = encoding.adjoint(weighted).real.permute(2, 1, 0)
+        solution = _solved(_normal(counts.double(), self._prior_snr, self._array)) @ right
+        image = self._turned(solution.permute(2, 1, 0))
+        return (image / central_mean(image.abs()))[:, None]
+
     def adjoint(self, measurement: Measurement) -> NDArray[np.complex64]:
         """Return the coil-combined image of the lines taken, zeros elsewhere in k-space: ``(patients, 1, y, x)``."""
         encoding = self._encoding(measurement.counts)
@@ -268,15 +283,24 @@ def _coil_products(lines: int, columns: int, n_coils: int, seed: int) -> Tensor:
 @lru_cache(maxsize=_PATTERNS_KEPT)
 def _inverse(pattern: bytes, prior_snr: float, array: tuple[int, int, int, int]) -> Tensor:
     """Return the inverse of the normal equations of every column, shape ``(columns, lines, lines)``, float32."""
-    lines = array[0]
     weights = torch.from_numpy(np.frombuffer(pattern, dtype=np.int64).astype(np.float64))
+    return _solved(_normal(weights, prior_snr, array))
+
+
+def _normal(weights: Tensor, prior_snr: float, array: tuple[int, int, int, int]) -> Tensor:
+    """Return the normal equations of every column for weights of the lines, ``(columns, lines, lines)``, float64."""
+    lines = array[0]
     delta = torch.eye(lines, dtype=torch.complex128)
     along_lines = fft2c(delta[:, :, None])[..., 0]  # (delta, line): one column, so this transforms the lines alone
     toeplitz = (along_lines.conj() * weights) @ along_lines.mT
     frequency = torch.arange(lines, dtype=torch.float64) - lines // 2
     power = 1 / (1 + (frequency / _PRIOR_CYCLES).square())
     precision = (along_lines.conj() * (power.mean() / (power * prior_snr**2))) @ along_lines.mT
-    normal = (toeplitz * _coil_products(*array)).real + precision.real
+    return (toeplitz * _coil_products(*array)).real + precision.real
+
+
+def _solved(normal: Tensor) -> Tensor:
+    """Return the inverse of symmetric positive matrices, float32."""
     return torch.cholesky_inverse(torch.linalg.cholesky(normal)).float()
 
 

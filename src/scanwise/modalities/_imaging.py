@@ -129,6 +129,20 @@ class SimulatedScan(ImagingModality):
         Shape ``(patients, images, y, x)``.
         """
 
+    @abstractmethod
+    def relaxed(self, data: NDArray[Any], counts: Tensor, rng: Noise) -> Tensor:
+        """Return what `reconstruct` makes of `measure`, with gradients in the counts, ``(patients, channels, y, x)``.
+
+        Where the counts are whole the images are the same, noise included. The gradient of a shot that was taken is
+        that of its noise and of its weight in the reconstruction; of one that was not, what it would add if it were.
+
+        Parameters
+        ----------
+        data : complete data, shape ``(patients, images, y, x)``; all patients must have all of it.
+        counts : how often each shot is taken, float, shape ``(shots,)``.
+        rng : source of measurement noise.
+        """
+
     def noise_sd(self, scene: Scene) -> NDArray[np.float32]:
         """Return the noise of one acquisition in units of the proton density, shape ``(patients,)``."""
         voxel_mm3 = self.slice_mm * scene.fov_mm[0] * scene.fov_mm[1] / (self.matrix[0] * self.matrix[1])
@@ -169,6 +183,17 @@ class SimulatedScan(ImagingModality):
         """Let the signal equations look at the settings now, and not when the first patient comes."""
         voxels = torch.ones((1, 2 * self.matrix[0], 2 * self.matrix[1]))
         self.signal({name: _SOFT_TISSUE[name] * voxels for name in self.maps}, torch.ones((1, 1, 1)))
+
+    def _complete(self, data: NDArray[Any], counts: Tensor) -> Tensor:
+        """Return complete data as float32 and refuse, for `relaxed`, patients without and counts of another table."""
+        whole = np.rint(counts.detach().numpy()).astype(np.int64)
+        images, taken = self._acquired(data, np.ones_like(whole) if whole.shape == (len(self.shots),) else whole)
+        if not taken.all():
+            raise ScanwiseError(
+                f"gradients need all of {self.name!r} of every patient, but {int((~taken.all(1)).sum())} lack some",
+                "leave these patients out",
+            )
+        return images
 
     def _magnitudes(self, measurement: Measurement) -> Tensor:
         """Return images whose shots encode all of k-space, with zeros where none was taken, whatever stands there."""

@@ -174,8 +174,44 @@ class DiffusionWeighted(SimulatedScan):
         images, taken = self._acquired(data, counts)
         images.abs_()
         noise = normal((len(images), 2 * _EXACT_AVERAGES, *images.shape[1:]), rng)
+        measured = self._averaged(images, taken, noise)
+        return Measurement(measured.numpy(), taken, {"matrix": self.matrix, "b_s_per_mm2": self.b_s_per_mm2})
+
+    def adjoint(self, measurement: Measurement) -> NDArray[np.complex64]:
+        """Return the averaged magnitudes, zeros for b-values not taken: every shot is fully encoded."""
+        return self._magnitudes(measurement).to(torch.complex64).numpy()
+
+    def reconstruct(self, measurement: Measurement) -> NDArray[np.float32]:
+        """Return the logarithm of every b-value's signal and the map of the apparent diffusion coefficient.
+
+        Signals are over the central mean of the lowest b-value taken; a b-value that was not taken shows what the fit
+        expects there. The ADC is the slope of a weighted linear fit to the logarithm, over the b-values up to
+        `ADC_LARGEST_B` or, where fewer than two of those were taken, over all. Weights are the averages times
+        ``signal^2 - pi / 2``, so that magnitudes which are noise alone have none next to others; the bias of what is
+        fitted stays, as it does on a scanner.
+
+        Returns
+        -------
+        Shape ``(patients, b_values + 1, y, x)``; an ADC of zero where fewer than two b-values were taken.
+        """
+        counts = torch.from_numpy(measurement.counts.astype(np.float32))
+        return self._read(self._magnitudes(measurement), counts).numpy()
+
+    def relaxed(self, data: NDArray[Any], counts: Tensor, rng: Noise) -> Tensor:
+        """Return the images of `reconstruct` with gradients in the counts; see `SimulatedScan.relaxed`."""
+        images = self._complete(data, counts).abs_()
+        mean, sd = rician_moments(images)
+        # the mean of the averages; where there are one or two, its slope alone
+        taken = counts.clamp(min=1)[:, None, None]
+        noise = normal((len(images), 2 * _EXACT_AVERAGES, *images.shape[1:]), rng)
+        smooth = torch.addcmul(mean, sd * taken.rsqrt(), noise[:, 0]).clamp(min=0)
+        drawn = self._averaged(images, np.maximum(np.rint(counts.detach().numpy()), 1).astype(np.int64), noise)
+        return self._read(drawn + (smooth - smooth.detach()), counts.expand(len(images), -1))
+
+    def _averaged(self, images: Tensor, counts: NDArray[np.int64], noise: Tensor) -> Tensor:
+        """Return averages of magnitudes, NaN where none is taken; see `measure`."""
         measured = torch.full_like(images, torch.nan)
-        count = torch.from_numpy(taken)
+        count = torch.from_numpy(counts).expand(len(images), -1)
         for draws in range(1, _EXACT_AVERAGES + 1):
             patient, image = (count == draws).nonzero(as_tuple=True)
             if len(patient):
@@ -187,42 +223,29 @@ class DiffusionWeighted(SimulatedScan):
             mean, sd = rician_moments(images[patient, image])
             sd *= count[patient, image].float().rsqrt()[:, None, None]
             measured[patient, image] = torch.addcmul(mean, sd, noise[patient, 0, image]).clamp_(min=0)
-        return Measurement(measured.numpy(), taken, {"matrix": self.matrix, "b_s_per_mm2": self.b_s_per_mm2})
+        return measured
 
-    def adjoint(self, measurement: Measurement) -> NDArray[np.complex64]:
-        """Return the averaged magnitudes, zeros for b-values not taken: every shot is fully encoded."""
-        return self._magnitudes(measurement).to(torch.complex64).numpy()
-
-    def reconstruct(self, measurement: Measurement) -> NDArray[np.float32]:
-        """Return the logarithm of every b-value's signal and the map of the apparent diffusion coefficient.
-
-        Signals are over the central mean of the lowest b-value taken. The ADC is the slope of a weighted linear fit to
-        the logarithm, over the b-values up to `ADC_LARGEST_B` or, where fewer than two of those were taken, over all.
-        Weights are the averages times ``signal^2 - pi / 2``, so that magnitudes which are noise alone have none next to
-        others; the bias of what is fitted stays, as it does on a scanner.
-
-        Returns
-        -------
-        Shape ``(patients, b_values + 1, y, x)``; zeros where a b-value was not taken, or fewer than two for the ADC.
-        """
-        images = self._magnitudes(measurement)
-        taken = torch.from_numpy(measurement.counts > 0)
+    def _read(self, images: Tensor, counts: Tensor) -> Tensor:
+        """Return what `reconstruct` does, from images and counts of shape ``(patients, b_values)``."""
+        taken = counts > 0
         lowest = taken.int().argmax(dim=1)
         reference = central_mean(images[torch.arange(len(images)), lowest])[:, None]
-        log = torch.log((images / reference).clamp_(min=math.exp(_LOG_RANGE[0]), max=math.exp(_LOG_RANGE[1])))
+        log = torch.log((images / reference).clamp(min=math.exp(_LOG_RANGE[0]), max=math.exp(_LOG_RANGE[1])))
         fitted = taken & (self._b <= ADC_LARGEST_B)
-        fitted = torch.where((fitted.sum(dim=1) >= 2)[:, None], fitted, taken)
-        averages = torch.from_numpy(measurement.counts.astype(np.float32))
-        weight = images.square_().sub_(_FLOOR_SQUARED).clamp_(min=_LEAST_WEIGHT)
-        weight *= (averages * fitted)[:, :, None, None]
+        enough = (fitted.sum(dim=1) >= 2)[:, None]
+        weight = (images.square() - _FLOOR_SQUARED).clamp(min=_LEAST_WEIGHT)
+        weight = weight * torch.where(enough & (self._b > ADC_LARGEST_B), 0.0, counts)[:, :, None, None]
         b = (self._b / 1000.0)[:, None, None]
         share = weight / weight.sum(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-        offset = b - (share * b).sum(dim=1, keepdim=True)  # from the weighted mean of b: the sums do not cancel
-        share *= offset
-        slope = (share * log).sum(dim=1) / (share * offset).sum(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
-        log.masked_fill_(~taken[:, :, None, None], 0.0)
-        adc = slope.neg_().clamp_(*ADC_RANGE).masked_fill_((fitted.sum(dim=1) < 2)[:, None, None], 0.0)
-        return torch.cat([log, adc[:, None]], dim=1).numpy()
+        middle = (share * b).sum(dim=1)
+        offset = b - middle[:, None]  # from the weighted mean of b: the sums do not cancel
+        spread = (share * offset.square()).sum(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
+        adc = -(share * offset * log).sum(dim=1) / spread
+        adc = torch.where((enough[:, 0] | (taken.sum(dim=1) >= 2))[:, None, None], adc.clamp(*ADC_RANGE), 0.0)
+        height = (share * log).sum(dim=1) + middle * adc  # of the fitted line at b = 0
+        expected = (height[:, None] - b * adc[:, None]).clamp(*_LOG_RANGE)
+        there = counts.clamp(max=1)[:, :, None, None]
+        return torch.cat([torch.lerp(expected, log, there), adc[:, None]], dim=1)
 
     def describe(self, counts: Sequence[int]) -> str:
         """Return e.g. ``"DWI b50 x2, b400 x4"``."""

@@ -189,16 +189,34 @@ class DynamicContrast(SimulatedScan):
         -------
         Shape ``(patients, 1 + frames, y, x)``.
         """
-        frames = self._magnitudes(measurement)
         patterns, pattern_of = np.unique(measurement.counts > 0, axis=0, return_inverse=True)
         weights = np.stack([self._readout(taken) for taken in patterns])[pattern_of.reshape(-1)]
-        read = torch.from_numpy(weights.astype(np.float32)) @ frames.flatten(2)
-        read = read.view(len(frames), 1 + self.frames, *self.matrix)
+        return self._read(self._magnitudes(measurement), torch.from_numpy(weights).float()).numpy()
+
+    def relaxed(self, data: NDArray[Any], counts: Tensor, rng: Noise) -> Tensor:
+        """Return the images of `reconstruct` with gradients in the counts; see `SimulatedScan.relaxed`.
+
+        The slope of a frame is what its image is more than what would be interpolated in its place.
+        """
+        images = self._complete(data, counts)
+        noise = normal((len(images), 2, *images.shape[1:]), rng)
+        noise = noise * counts.clamp(min=1).rsqrt()[:, None, None]
+        frames = torch.hypot(noise[:, 0] + images, noise[:, 1])
+        taken = counts.detach().numpy() > 0
+        weights = torch.from_numpy(self._readout(taken)).float()
+        without = np.stack(
+            [self._readout(taken & (np.arange(self.frames) != one))[1 + one] for one in range(self.frames)]
+        )
+        alone = torch.eye(self.frames) - weights[:1] - torch.from_numpy(without).float()
+        change = counts.clamp(max=1) - (counts > 0).float()
+        return self._read(frames, torch.cat([weights[:1], weights[1:] + change[:, None] * alone]))
+
+    def _read(self, frames: Tensor, weights: Tensor) -> Tensor:
+        """Return what `reconstruct` does, from frames and their weights, ``(patients or none, 1 + frames, frames)``."""
+        read = (weights @ frames.flatten(2)).unflatten(2, self.matrix)
         baseline = read[:, :1]
         scale = central_mean(baseline)
-        read[:, 1:] /= torch.maximum(baseline, _DARKEST_BASELINE * scale)
-        read[:, :1] /= scale
-        return read.numpy()
+        return torch.cat([baseline / scale, read[:, 1:] / torch.maximum(baseline, _DARKEST_BASELINE * scale)], dim=1)
 
     def _readout(self, taken: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return weights of the frames in baseline and enhancements, shape ``(1 + frames, frames)``."""

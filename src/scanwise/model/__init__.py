@@ -3,8 +3,10 @@
 from scanwise.model.amortised import AmortisedModel, NetworkScorer
 from scanwise.model.image_model import ImageModel, ImageScorer
 from scanwise.model.image_network import ImageNetwork
+from scanwise.model.measurements import Measurements, SubsetModel, SubsetReader
 from scanwise.model.network import DiagnosisNetwork
 from scanwise.model.parts import Parts
+from scanwise.model.peers import PatternModel
 from scanwise.model.refit import RefitModel, RefitScorer
 from scanwise.model.trainer import TrainerSettings
 
@@ -14,9 +16,13 @@ __all__ = [
     "ImageModel",
     "ImageNetwork",
     "ImageScorer",
+    "Measurements",
     "NetworkScorer",
     "Parts",
+    "PatternModel",
     "RefitModel",
     "RefitScorer",
+    "SubsetModel",
+    "SubsetReader",
     "TrainerSettings",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from scanwise.model.encoders import check_panels, menu_features
 from scanwise.model.network import DiagnosisNetwork
 from scanwise.model.parts import Parts
 from scanwise.model.sandwich import sandwich, small_lattice
-from scanwise.model.trainer import Progress, TrainerSettings
+from scanwise.model.trainer import Progress, TrainerSettings, quiet_training
 
 _FILE = "network.ckpt"
 _CHUNK = 4_000_000
@@ -137,9 +136,7 @@ class AmortisedModel:
         )
         directory.mkdir(parents=True, exist_ok=True)
         run = trainer.build(steps=self.steps, directory=directory, progress=progress)
-        # a DataLoader draws from the global generator, which is put back
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-            warnings.simplefilter("ignore")  # advice of Lightning about workers and logging, repeated at every fit
+        with quiet_training():
             run.fit(network, DataLoader(batches, batch_size=None))
         network = network.cpu().eval()
         scorer = NetworkScorer(network, data, menu, parts)

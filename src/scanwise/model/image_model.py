@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import warnings
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from scanwise.model.encoders import menu_features
 from scanwise.model.image_network import ImageNetwork, strides_to
 from scanwise.model.parts import Parts
 from scanwise.model.sandwich import sandwich
-from scanwise.model.trainer import Progress, TrainerSettings
+from scanwise.model.trainer import Progress, TrainerSettings, quiet_training
 
 _CHUNK = 128
 """Patients measured and encoded at once while scoring."""
@@ -169,9 +168,7 @@ class ImageModel:
                     progress(member * total + done, n * total, words)
 
             run = trainer.build(steps=self.steps, directory=directory, progress=told)
-            # a DataLoader draws from the global generator, which is put back
-            with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-                warnings.simplefilter("ignore")  # advice of Lightning about workers and logging
+            with quiet_training():
                 run.fit(network, DataLoader(batches, batch_size=None))
             networks.append(network.to(run.strategy.root_device).eval())
             runs.append(run)
@@ -292,6 +289,22 @@ class Reader:
             images = np.where(done[:, None, None, None], images, np.float32(0.0))
         return images, np.asarray(modality.sampling(measured.counts), dtype=np.float32), done
 
+    def relaxed(self, name: str, counts: Tensor, patients: Patients, noise: Any) -> tuple[Tensor, Tensor]:
+        """Return images and sampling as `images_of` does, with gradients in the counts, shape ``(shots,)``.
+
+        The told root of a count has the slope of its chord where the count is zero.
+        """
+        modality: Any = self.images[name]
+        if not hasattr(modality, "relaxed"):
+            raise ScanwiseError(
+                f"{name!r} says nothing of the slope of its images in the counts, so that it cannot be learned",
+                "leave it out of the menu, or use another search",
+            )
+        images = modality.relaxed(self.data.data(name, patients), counts, noise)
+        share = counts / torch.as_tensor(np.maximum(modality.standard, 1), dtype=counts.dtype)
+        told = torch.where(counts > 0, torch.where(counts > 0, share, 1.0).sqrt(), share)
+        return images, told.expand(len(patients), -1)
+
     def features(self, name: str, patients: Patients) -> Tensor:
         """Return the values of a panel, shape ``(patients, features)``, NaN where unknown."""
         return menu_features(self.data, self.menu, name, patients)[0]
@@ -336,6 +349,57 @@ class ImageScorer:
         logits = self.logits(protocols, patients)
         probability: NDArray[np.float64] = expit(logits * np.exp(-log_temperature)[:, None] + shift[:, None])
         return probability
+
+    def slopes(
+        self, protocol: Protocol, patients: Patients, rng: np.random.Generator
+    ) -> tuple[float, dict[str, NDArray[np.float64]]]:
+        """Return the log-likelihood per patient of a protocol, and its slope in the count of every shot.
+
+        The slope of a shot that is not taken is that of taking it; see `SimulatedScan.relaxed`. The calibration is
+        taken as given.
+
+        Parameters
+        ----------
+        protocol : what is acquired; only its modalities have slopes.
+        patients : who is measured, with fresh noise.
+        rng : source of the noise.
+
+        Raises
+        ------
+        ScanwiseError
+            If a modality of the protocol has no gradients, or a patient lacks one.
+        """
+        reader = self._reader
+        reader.menu.check(protocol)
+        names = [name for name in reader.columns if protocol.counts(name)]
+        counts = {name: torch.tensor(protocol.counts(name), dtype=torch.float32, requires_grad=True) for name in names}
+        log_temperature, shift = self.networks[0].calibration.double().cpu().numpy() @ reader.about([protocol])[0]
+        weights = self._parts.weights(patients)
+        logits = torch.zeros(len(patients))
+        for member, network in enumerate(self.networks):
+            rows = np.flatnonzero(weights[member] > 0)
+            if not rows.size:
+                continue
+            asked = patients[rows]
+            evidence = network.absent().expand(len(asked), network.n_places, -1)
+            for name in names:
+                if name in reader.images:
+                    images, sampling = reader.relaxed(name, counts[name], asked, rng)
+                    evidence = evidence + network.encode_image(
+                        name, images.to(network.device), sampling.to(network.device)
+                    )
+                else:
+                    features = reader.features(name, asked).to(network.device)
+                    added = network.encode_panel(name, features, counts[name].to(network.device)[None])
+                    evidence = evidence + added[:, None]
+            found = network.head(evidence)[0][:, 0].cpu()
+            share = torch.as_tensor(weights[member, rows], dtype=found.dtype)
+            logits = logits.index_add(0, torch.as_tensor(rows), share * found)
+        label = torch.as_tensor(reader.data.label[patients], dtype=logits.dtype)
+        calibrated = logits * float(np.exp(-log_temperature)) + float(shift)
+        value = -torch.nn.functional.binary_cross_entropy_with_logits(calibrated, label)
+        slopes = torch.autograd.grad(value, list(counts.values()))
+        return float(value.detach()), {name: slope.double().numpy() for name, slope in zip(names, slopes, strict=True)}
 
     def fit_calibration(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
         """Return log temperature and shift, fitted on the patients each network left out."""

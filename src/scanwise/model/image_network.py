@@ -22,8 +22,8 @@ class ImageEncoder(nn.Module):
     """Evidence of one imaging modality, given what of it was sampled.
 
     Convolutions lead from the matrix of the images down to the grid; there, residual blocks look at the surroundings of
-    every place. The sampling scales and shifts every channel (FiLM; Perez et al. 2018), so that the same grey value may
-    mean less where fewer lines or averages were taken.
+    every place. The sampling scales and shifts the images and every channel (FiLM; Perez et al. 2018), so that the same
+    grey value may mean less where fewer lines or averages were taken.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class ImageEncoder(nn.Module):
             layers += [nn.Conv2d(here, wide, kernel_size=stride + 2, stride=stride, padding=1), nn.ReLU()]
             here = wide
         self.down = nn.Sequential(*layers)
-        film = nn.Linear(_TOLD, 2 * here * (1 + n_blocks))
+        film = nn.Linear(_TOLD, 2 * (channels + here * (1 + n_blocks)))
         self.film = nn.Sequential(nn.Linear(n_shots, _TOLD), nn.SiLU(), film)
         self.blocks = nn.ModuleList([nn.Conv2d(here, here, 3, padding=1) for _ in range(n_blocks)])
         self.out = nn.Conv2d(here, n_evidence, 1)
@@ -88,10 +88,11 @@ class ImageEncoder(nn.Module):
         images : shape ``(patients, channels, y, x)``.
         sampling : what was sampled, shape ``(patients, shots)``.
         """
-        hidden = self.down((images - self.mean) / self.scale)
-        scale, shift = self.film(sampling).chunk(2, dim=1)
-        scale = scale.reshape(len(images), -1, hidden.shape[1], 1, 1)
-        shift = shift.reshape(len(images), -1, hidden.shape[1], 1, 1)
+        channels, width = images.shape[1], self.out.in_channels
+        scale, shift = self.film(sampling)[:, :, None, None].chunk(2, dim=1)
+        hidden = (images - self.mean) / self.scale
+        hidden = self.down(hidden * (1 + scale[:, :channels]) + shift[:, :channels])
+        scale, shift = (of[:, channels:].unflatten(1, (-1, width)) for of in (scale, shift))
         hidden = hidden * (1 + scale[:, 0]) + shift[:, 0]
         for index, block in enumerate(self.blocks, start=1):
             hidden = hidden + nn.functional.relu(block(hidden) * (1 + scale[:, index]) + shift[:, index])
@@ -254,11 +255,11 @@ class ImageNetwork(pl.LightningModule):
         Parameters
         ----------
         features : shape ``(patients, features)``, NaN where unknown.
-        counts : shape ``(patients or 1, shots)``.
+        counts : shape ``(patients or 1, shots)``; a count between 0 and 1 adds a share.
         """
         encoder = cast(PanelEncoder, self.panels[modality])
         evidence, done = encoder(features)
-        taken = (done & (counts > 0)).to(evidence.dtype)
+        taken = done.to(evidence.dtype) * counts.clamp(max=1)
         added: Tensor = torch.einsum("ns,nse->ne", taken, evidence[0] - encoder.absent[0])
         return added
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,17 @@ class TrainerSettings:
                 deterministic="warn",
                 default_root_dir=directory,
             )
+
+
+@contextmanager
+def quiet_training() -> Iterator[None]:
+    """Keep Lightning's advice about workers and logging to itself, and torch's global generator as it was.
+
+    A `DataLoader` draws from the global generator.
+    """
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        yield
 
 
 class _Report(Callback):

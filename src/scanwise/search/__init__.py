@@ -3,21 +3,28 @@
 The only importer of Optuna, and only while `OptunaSearch` runs: reading a `SearchResult` back needs numpy alone.
 """
 
+from scanwise.search.baselines import GreedySearch, SeparateSearch, UniformSearch
 from scanwise.search.front import hypervolume, knee, nondominated
+from scanwise.search.learned import GradientObjective, LearnedSearch
 from scanwise.search.result import SearchResult
 from scanwise.search.search import AutoSearch, LatticeSearch, Objective, OptunaSearch, Progress, Search
 from scanwise.search.space import SearchSpace, Trial
 
 __all__ = [
     "AutoSearch",
+    "GradientObjective",
+    "GreedySearch",
     "LatticeSearch",
+    "LearnedSearch",
     "Objective",
     "OptunaSearch",
     "Progress",
     "Search",
     "SearchResult",
     "SearchSpace",
+    "SeparateSearch",
     "Trial",
+    "UniformSearch",
     "hypervolume",
     "knee",
     "nondominated",

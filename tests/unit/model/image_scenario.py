@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from scanwise.design import Column, Fold, ImagingModality, Measurement, Menu, Patients, Scene, ShotTable, make_scheme
 from scanwise.modalities.panel import TestPanel
@@ -46,6 +48,10 @@ class Spot(ImagingModality):
         level = 1.0 / np.sqrt(np.maximum(asked.sum(1), 1))[:, None, None, None]
         image = np.where((asked.sum(1) > 0)[:, None, None, None], data + level * noise, np.nan)
         return Measurement(image, asked)
+
+    def relaxed(self, data: NDArray[Any], counts: Tensor, rng: np.random.Generator) -> Tensor:
+        noise = torch.as_tensor(rng.normal(size=data.shape), dtype=torch.float32)
+        return torch.as_tensor(data, dtype=torch.float32) + noise / counts.sum().clamp(min=1).sqrt()
 
     def adjoint(self, measurement: Measurement) -> NDArray[np.complex64]:
         return np.nan_to_num(measurement.data).astype(np.complex64)

@@ -86,6 +86,32 @@ def test_permuted_labels_are_worth_nothing(menu, tmp_path):
     assert abs(found - 0.5) < 0.09  # 2.7 standard errors at 300 patients
 
 
+def test_slopes_tell_what_shots_add(trained, scans):
+    every = SHOWS | MARKER | Protocol({"blind": [1, 0, 0]})
+    value, slopes = trained.slopes(every, NEW, np.random.default_rng(0))
+
+    probability = trained.score([every], NEW)[0]
+    likelihood = np.where(scans.label[NEW] == 1, np.log(probability), np.log(1 - probability)).mean()
+    assert value == pytest.approx(likelihood, abs=0.05)
+    assert {name: slope.shape for name, slope in slopes.items()} == {"shows": (3,), "blind": (3,), "marker": (1,)}
+    assert (slopes["shows"] > 0).all()
+    assert slopes["marker"] > 0
+    assert np.abs(slopes["blind"]).max() < slopes["shows"].min()
+
+
+def test_slopes_follow_from_the_seed_and_only_what_is_acquired_has_them(trained):
+    first, again, other = (trained.slopes(SHORT, NEW[:20], np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert set(first[1]) == {"shows"}
+    np.testing.assert_array_equal(first[1]["shows"], again[1]["shows"])
+    assert first[0] != other[0]
+
+
+def test_a_scan_without_slopes_is_refused_by_name(trained, monkeypatch):
+    monkeypatch.delattr(Spot, "relaxed")
+    with pytest.raises(ScanwiseError, match="'shows' says nothing of the slope"):
+        trained.slopes(SHOWS, NEW[:5], np.random.default_rng(0))
+
+
 def test_probabilities_are_calibrated_on_average(scores, scans):
     for protocol in (SHOWS, MARKER, SHOWS | MARKER):
         assert scores[protocol].mean() == pytest.approx(scans.label[NEW].mean(), abs=0.08)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cached_property
@@ -15,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, cpu_count, delayed
 from numpy.typing import NDArray
 
 from scanwise.artifacts import hash_json, read_arrays, write_arrays
@@ -28,6 +26,8 @@ from scanwise.errors import ScanwiseError
 
 BLOCK = 50
 """Patients that are rendered, and handed to a modality, together."""
+_PATIENTS_PER_PROCESS = 500
+"""Fewer patients are rendered sooner than another process starts."""
 
 _CODE_VERSION = 1
 """Raised where the same specification makes other patients."""
@@ -64,7 +64,7 @@ class VirtualOrgan:
     worlds : which worlds; with several, sites are called ``"world 1 / academic"``.
     label_shuffled : whether diagnoses, targets and lesion masks are permuted among the patients (a null cohort).
     cache : folder where images are kept, or `None` for memory.
-    workers : threads that render; the patients do not depend on it. 0 = one per core, at most 4.
+    workers : processes that render; the patients do not depend on it. 0 = one per core where there are patients enough.
     about : texts of the data card; `virtual` is always true.
 
     Raises
@@ -174,7 +174,7 @@ class VirtualOrgan:
         rows = [int(row) for row in np.asarray(patients)]
         if not rows or min(rows) < 0 or max(rows) >= self.n:
             raise ScanwiseError(f"patients are numbered 0 to {self.n - 1}, but asked for were {rows[:5]!r}")
-        return self._scene(self._painter.batch(rows))
+        return _scene(self._organ, self._painter.batch(rows))
 
     # ---- how it is made -----------------------------------------------------------------------------------------
 
@@ -228,42 +228,29 @@ class VirtualOrgan:
         self, paths: Mapping[str, Path | None], imaging: Mapping[str, ImagingModality]
     ) -> tuple[dict[str, NDArray[Any]], dict[str, tuple[NDArray[Any], str]]]:
         wanted = {key: imaging[key] for key in paths if key in imaging}
-
-        def block(first: int) -> tuple[list[Patient], dict[str, NDArray[Any]]]:
-            batch = self._painter.batch(range(first, min(first + BLOCK, self.n)))
-            arrays: dict[str, NDArray[Any]] = {_MASKS: batch.masks} if _MASKS in paths else {}
-            if wanted:
-                scene = self._scene(batch)
-                arrays |= {key: _synthesised(modality, scene) for key, modality in wanted.items()}
-            return batch.patients, arrays
-
+        blocks = [range(first, min(first + BLOCK, self.n)) for first in range(0, self.n, BLOCK)]
+        work = Parallel(self._processes, return_as="generator", pre_dispatch="2 * n_jobs")
         writers: dict[str, ArrayWriter] = {}
-        rows = _Table(self._organ)
+        table = _Table(self._organ)
         with ExitStack() as stack:
-            for patients, arrays in _in_order(block, range(0, self.n, BLOCK), self.workers):
-                for key, values in arrays.items():
+            for patients, masks, images in work(delayed(_block)(self._painter, wanted, rows) for rows in blocks):
+                for key, values in {_MASKS: masks, **images}.items():
+                    if key not in paths:
+                        continue
                     if key not in writers:
                         shape = (self.n, *values.shape[1:])
                         writers[key] = stack.enter_context(ArrayWriter(paths[key], shape, values.dtype))
                     writers[key].append(values)
-                rows.add(patients)
-            table = rows.arrays()
+                table.add(patients)
+            arrays = table.arrays()
             if self._folder is not None:
-                write_arrays(self._folder / _TABLE, **table)
-            return table, {key: writer.close() for key, writer in writers.items()}
+                write_arrays(self._folder / _TABLE, **arrays)
+            return arrays, {key: writer.close() for key, writer in writers.items()}
 
-    def _scene(self, batch: Batch) -> Scene:
-        def column(name: str) -> NDArray[np.float32]:
-            return np.array([getattr(patient, name) for patient in batch.patients], dtype=np.float32)
-
-        return Scene(
-            maps=dict(zip(self._organ.properties, batch.maps, strict=True)),
-            fov_mm=self._organ.geometry.fov_mm,
-            field_t=column("field_t"),
-            noise=column("noise"),
-            gain=batch.gain,
-            arterial_scale=column("arterial_scale"),
-        )
+    @property
+    def _processes(self) -> int:
+        """Number of processes that render; starting one is not worth it for a few patients."""
+        return self.workers or max(1, min(cpu_count(), self.n // _PATIENTS_PER_PROCESS))
 
     def _check_images(self, imaging: Mapping[str, ImagingModality]) -> None:
         """Refuse what cannot be rendered before any work is done."""
@@ -276,14 +263,14 @@ class VirtualOrgan:
                     "raise organ.geometry.matrix, or make the scan coarser",
                 )
         if imaging:
-            scene = self._scene(self._probe)
+            scene = _scene(self._organ, self._probe)
             for modality in imaging.values():
                 _synthesised(modality, scene)
 
     def _is_current(self, stored: NDArray[Any], modality: ImagingModality | None) -> bool:
         """Whether a stored array is still what this code would make, as far as the first patients tell."""
         fresh: NDArray[Any]
-        fresh = self._probe.masks if modality is None else _synthesised(modality, self._scene(self._probe))
+        fresh = self._probe.masks if modality is None else _synthesised(modality, _scene(self._organ, self._probe))
         old = stored[: len(fresh)]
         if old.shape == fresh.shape and stored.shape[0] == self.n and old.dtype == fresh.dtype:
             scale = max(float(np.abs(fresh.astype(np.float64)).max()), 1.0)
@@ -379,21 +366,28 @@ class _Table:
         return {name: np.concatenate([block[name] for block in self._blocks]) for name in self._blocks[0]}
 
 
-def _in_order(work: Callable[[int], Any], firsts: Sequence[int], workers: int) -> Iterator[Any]:
-    """Do blocks in threads, a few ahead, and hand the results over in order."""
-    n_workers = workers or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
-    with ThreadPoolExecutor(n_workers) as pool:
-        waiting: deque[Future[Any]] = deque()
-        try:
-            for first in firsts:
-                waiting.append(pool.submit(work, first))
-                if len(waiting) > n_workers + 1:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+def _scene(organ: Organ, batch: Batch) -> Scene:
+    def column(name: str) -> NDArray[np.float32]:
+        return np.array([getattr(patient, name) for patient in batch.patients], dtype=np.float32)
+
+    return Scene(
+        maps=dict(zip(organ.properties, batch.maps, strict=True)),
+        fov_mm=organ.geometry.fov_mm,
+        field_t=column("field_t"),
+        noise=column("noise"),
+        gain=batch.gain,
+        arterial_scale=column("arterial_scale"),
+    )
+
+
+def _block(
+    painter: Painter, imaging: Mapping[str, ImagingModality], rows: Sequence[int]
+) -> tuple[list[Patient], NDArray[np.uint8], dict[str, NDArray[np.float16]]]:
+    """Draw some patients; return them, their masks and their images."""
+    batch = painter.batch(rows)
+    scene = _scene(painter.organ, batch)
+    images = {name: _synthesised(modality, scene) for name, modality in imaging.items()}
+    return batch.patients, batch.masks, images
 
 
 def _synthesised(modality: ImagingModality, scene: Scene) -> NDArray[np.float16]:

@@ -1,0 +1,384 @@
+"""One network that reads any subset of measurements: classes, labels or values, from whatever was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from scanwise.design import Patients, Protocol
+from scanwise.errors import ScanwiseError
+from scanwise.model.trainer import Progress, TrainerSettings, quiet_training
+
+KINDS = ("classes", "labels", "values")
+_ROWS_AT_ONCE = 65_536
+"""Rows decoded at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """A flat problem: every row has the same list of measurements, of which any subset may be taken.
+
+    Parameters
+    ----------
+    values : what every measurement yields, float32, shape ``(rows, shots, features)``, real and imaginary parts apart.
+    target : what is to be told, by `kind`: ``"classes"`` whole numbers from 0, shape ``(rows,)``; ``"labels"`` 0 or 1,
+        shape ``(rows, labels)``; ``"values"`` numbers, shape ``(rows, outputs)``.
+    kind : one of `KINDS`; the loss is cross-entropy, or the mean square error of targets over their spread.
+    modality : name under which a protocol counts the shots.
+
+    Raises
+    ------
+    ScanwiseError
+        If shapes do not fit, a value is not finite, or the kind is unknown.
+    """
+
+    values: NDArray[np.float32]
+    target: NDArray[Any]
+    kind: str
+    modality: str = "shots"
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ScanwiseError(f"the kind of a target must be one of {KINDS}, but got {self.kind!r}")
+        if self.values.ndim != 3 or len(self.target) != len(self.values):
+            raise ScanwiseError(
+                f"values must have the shape (rows, shots, features) and one target per row, but have "
+                f"{self.values.shape} for {len(self.target)} targets"
+            )
+        if self.target.ndim != (1 if self.kind == "classes" else 2):
+            raise ScanwiseError(f"targets of kind {self.kind!r} cannot have the shape {self.target.shape}")
+        if not np.isfinite(self.values).all():
+            raise ScanwiseError("measurements must be finite numbers", "leave rows with gaps out")
+
+    @property
+    def n_shots(self) -> int:
+        """Number of measurements."""
+        return self.values.shape[1]
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of classes, labels or values."""
+        return int(self.target.max()) + 1 if self.kind == "classes" else int(self.target.shape[1])
+
+    def taken(self, protocols: Sequence[Protocol]) -> NDArray[np.bool_]:
+        """Return which measurements protocols take, shape ``(protocols, shots)``."""
+        return np.stack([one.array(self.modality, self.n_shots) > 0 for one in protocols])
+
+
+class SubsetNetwork(pl.LightningModule):
+    """Evidence of the measurements that were taken adds up; residual layers read the sum.
+
+    ``z = sum_s m_s (W_s x_s + v_s) + b`` with m the mask, then blocks ``z + B silu(A norm(z))``.
+
+    Parameters
+    ----------
+    n_shots, n_features : measurements, and numbers each yields.
+    n_outputs, kind : what is told; see `Measurements`.
+    width, n_blocks : size.
+    dropout : share of hidden units left out while learning.
+    learning_rate, weight_decay, steps : one-cycle AdamW.
+    seed : initial weights.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    target_mean: Tensor
+    target_scale: Tensor
+
+    def __init__(
+        self,
+        *,
+        n_shots: int,
+        n_features: int,
+        n_outputs: int,
+        kind: str,
+        width: int,
+        n_blocks: int,
+        dropout: float,
+        learning_rate: float,
+        weight_decay: float,
+        steps: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.kind = kind
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.measured = nn.Linear(n_shots * n_features, width)
+            self.known = nn.Linear(n_shots, width, bias=False)
+            self.blocks = nn.ModuleList(
+                nn.Sequential(
+                    nn.LayerNorm(width),
+                    nn.Linear(width, width),
+                    nn.SiLU(),
+                    nn.Dropout(dropout),
+                    nn.Linear(width, width),
+                )
+                for _ in range(n_blocks)
+            )
+            self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, n_outputs))
+        self.register_buffer("mean", torch.zeros(n_shots, n_features))
+        self.register_buffer("scale", torch.ones(n_shots, n_features))
+        self.register_buffer("target_mean", torch.zeros(n_outputs))
+        self.register_buffer("target_scale", torch.ones(n_outputs))
+
+    def standardise(self, values: Tensor, target: Tensor) -> None:
+        """Set means and scales from learning rows; the features of one measurement share their scale."""
+        self.mean.copy_(values.double().mean(0))
+        spread = values.double().var(0).mean(1, keepdim=True).sqrt()
+        self.scale.copy_(torch.where(spread > 1e-9, spread, 1.0).expand_as(self.scale))
+        if self.kind == "values":
+            self.target_mean.copy_(target.double().mean(0))
+            self.target_scale.copy_(target.double().std(0).clamp(min=1e-12))
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Return logits or standardised values, shape ``(rows, outputs)``.
+
+        Parameters
+        ----------
+        values : shape ``(rows, shots, features)``.
+        mask : which were taken, 0 to 1, shape ``(rows or 1, shots)``.
+        """
+        seen = (values - self.mean) / self.scale * mask[:, :, None]
+        hidden = self.measured(seen.flatten(1)) + self.known(mask)
+        for block in self.blocks:
+            hidden = hidden + block(hidden)
+        told: Tensor = self.out(hidden)
+        return told
+
+    def losses(self, told: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of every row, shape ``(rows,)``; see `Measurements`."""
+        if self.kind == "classes":
+            return nn.functional.cross_entropy(told, target, reduction="none")
+        if self.kind == "labels":
+            return nn.functional.binary_cross_entropy_with_logits(told, target.to(told.dtype), reduction="none").mean(1)
+        wanted = (target - self.target_mean) / self.target_scale
+        return (told - wanted.to(told.dtype)).square().mean(1)
+
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+        """Return the mean loss."""
+        loss = self.losses(self(batch["values"], batch["mask"]), batch["target"]).mean()
+        self.log("loss", loss.detach(), prog_bar=False, batch_size=1)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a one-cycle schedule over the fixed number of steps."""
+        settings: Any = self.hparams
+        optimiser = torch.optim.AdamW(
+            self.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"]
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, settings["learning_rate"], total_steps=max(settings["steps"], 6), pct_start=0.15
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+@dataclass(frozen=True)
+class SubsetModel:
+    """Settings of the network for flat problems; `fit` trains one network, or several, for all subsets at once.
+
+    Parameters
+    ----------
+    width, n_blocks, dropout, learning_rate, weight_decay, steps, batch_size : see `SubsetNetwork`.
+    focus : share of the learning rows that get one of the subsets that are asked for in `fit`, and parts of it; the
+        others get a random number of random measurements.
+    jitter : noise added to the standardised values of every batch.
+    members : networks averaged.
+    """
+
+    width: int = 128
+    n_blocks: int = 2
+    dropout: float = 0.1
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.05
+    steps: int = 2000
+    batch_size: int = 256
+    focus: float = 0.5
+    jitter: float = 0.0
+    members: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("width", "n_blocks", "learning_rate", "steps", "batch_size", "members"):
+            if not getattr(self, name) > 0:
+                raise ScanwiseError(f"{name} must be above 0, but got {getattr(self, name)!r}")
+        if not 0 <= self.focus <= 1 or not 0 <= self.dropout < 1:
+            raise ScanwiseError(f"focus must be in [0, 1] and dropout in [0, 1), but got {self.focus}, {self.dropout}")
+
+    def fit(
+        self,
+        measurements: Measurements,
+        rows: Patients,
+        *,
+        seed: int,
+        trainer: TrainerSettings,
+        directory: Path,
+        subsets: NDArray[np.bool_] | None = None,
+        progress: Progress | None = None,
+    ) -> SubsetReader:
+        """Train on some rows.
+
+        Parameters
+        ----------
+        measurements : the problem.
+        rows : which rows may be learned from.
+        seed : initial weights, batches and subsets.
+        trainer, directory, progress : as for the other models.
+        subsets : subsets that will be asked for, shape ``(subsets, shots)``; learned with the share `focus`.
+        """
+        networks = []
+        for member in range(self.members):
+            network = self.network(measurements, int(np.random.SeedSequence([seed, member]).generate_state(1)[0]))
+            network.standardise(
+                torch.from_numpy(measurements.values[rows]), torch.from_numpy(measurements.target[rows])
+            )
+            batches = SubsetBatches(measurements, rows, self, subsets, np.random.default_rng([seed, member, 0x7375]))
+            run = trainer.build(steps=self.steps, directory=directory, progress=progress)
+            with quiet_training():
+                run.fit(network, DataLoader(batches, batch_size=None))
+            networks.append(network.eval().cpu())
+        return SubsetReader(networks, measurements)
+
+    def network(self, measurements: Measurements, seed: int) -> SubsetNetwork:
+        """Return an untrained network for a problem."""
+        return SubsetNetwork(
+            n_shots=measurements.n_shots,
+            n_features=measurements.values.shape[2],
+            n_outputs=measurements.n_outputs,
+            kind=measurements.kind,
+            width=self.width,
+            n_blocks=self.n_blocks,
+            dropout=self.dropout,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            steps=self.steps,
+            seed=seed,
+        )
+
+
+@dataclass
+class SubsetReader:
+    """Reads any subset with the trained networks; an objective for searches on some of the rows.
+
+    Parameters
+    ----------
+    networks : trained, averaged.
+    measurements : the problem.
+    rows : rows that `__call__` and `slopes` look at.
+    """
+
+    networks: list[SubsetNetwork]
+    measurements: Measurements
+    rows: Patients = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    slope_rows: int = 256
+
+    def on(self, rows: Patients) -> SubsetReader:
+        """Return the same reader as an objective on some rows."""
+        return SubsetReader(self.networks, self.measurements, rows, self.slope_rows)
+
+    @torch.inference_mode()
+    def tell(self, taken: NDArray[np.bool_], rows: Patients) -> NDArray[np.float32]:
+        """Return probabilities or values, shape ``(subsets, rows, outputs)``.
+
+        Parameters
+        ----------
+        taken : subsets, shape ``(subsets, shots)``.
+        rows : who is told.
+        """
+        values = torch.from_numpy(self.measurements.values[rows])
+        told = []
+        for mask in torch.from_numpy(taken).float():
+            told.append(torch.stack([_told(network, network(values, mask[None])) for network in self.networks]).mean(0))
+        return cast("NDArray[np.float32]", torch.stack(told).numpy())
+
+    def __call__(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
+        """Return minus the mean loss on the rows of the objective, shape ``(protocols,)``."""
+        taken = torch.from_numpy(self.measurements.taken(protocols)).float()
+        values = torch.from_numpy(self.measurements.values[self.rows])
+        target = torch.from_numpy(self.measurements.target[self.rows])
+        found = np.zeros(len(protocols))
+        at_once = max(1, _ROWS_AT_ONCE // max(len(self.rows), 1))
+        with torch.inference_mode():
+            for network in self.networks:
+                for start in range(0, len(taken), at_once):
+                    masks = taken[start : start + at_once]
+                    told = network(values.repeat(len(masks), 1, 1), masks.repeat_interleave(len(values), 0))
+                    losses = network.losses(told, target.repeat(len(masks), *[1] * (target.ndim - 1)))
+                    mean = losses.view(len(masks), -1).mean(1).double().numpy()
+                    found[start : start + at_once] -= mean / len(self.networks)
+        return found
+
+    def slopes(self, protocol: Protocol, rng: np.random.Generator) -> tuple[float, dict[str, NDArray[np.float64]]]:
+        """Return minus the mean loss, and its slope in whether each measurement is taken."""
+        rows = rng.choice(self.rows, min(self.slope_rows, len(self.rows)), replace=False)
+        mask = torch.from_numpy(self.measurements.taken([protocol])).float().requires_grad_()
+        values = torch.from_numpy(self.measurements.values[rows])
+        target = torch.from_numpy(self.measurements.target[rows])
+        value = -torch.stack([one.losses(one(values, mask), target).mean() for one in self.networks]).mean()
+        (slope,) = torch.autograd.grad(value, mask)
+        return float(value.detach()), {self.measurements.modality: slope[0].double().numpy()}
+
+
+def _told(network: SubsetNetwork, read: Tensor) -> Tensor:
+    """Return probabilities, or values in their own unit."""
+    if network.kind == "classes":
+        return read.softmax(1)
+    return read.sigmoid() if network.kind == "labels" else read * network.target_scale + network.target_mean
+
+
+class SubsetBatches(IterableDataset[Mapping[str, Tensor]]):
+    """Random rows, each with a random subset of its measurements."""
+
+    def __init__(
+        self,
+        measurements: Measurements,
+        rows: Patients,
+        settings: SubsetModel,
+        subsets: NDArray[np.bool_] | None,
+        rng: np.random.Generator,
+    ) -> None:
+        self._values = torch.from_numpy(measurements.values[rows])
+        self._target = torch.from_numpy(measurements.target[rows])
+        self._settings = settings
+        self._subsets = subsets if subsets is not None and len(subsets) else None
+        self._rng = rng
+        self._jitter = settings.jitter * measurements.values[rows].std(0).astype(np.float32)
+
+    def __iter__(self) -> Iterator[Mapping[str, Tensor]]:
+        rng, n = self._rng, len(self._values)
+        order = np.zeros(0, dtype=np.int64)
+        size = min(self._settings.batch_size, n)
+        for _ in range(self._settings.steps):
+            if len(order) < size:
+                order = np.concatenate([order, rng.permutation(n)])
+            some, order = torch.from_numpy(order[:size]), order[size:]
+            values = self._values[some]
+            if self._settings.jitter:
+                noise = rng.standard_normal(values.shape, dtype=np.float32)
+                values = values + torch.from_numpy(noise * self._jitter)
+            yield {"values": values, "target": self._target[some], "mask": torch.from_numpy(self._masks(rng, size))}
+
+    def _masks(self, rng: np.random.Generator, n: int) -> NDArray[np.float32]:
+        """Draw subsets: random ones of random size, all sizes alike on a log scale, and those that are asked for."""
+        shots = self._values.shape[1]
+        size = np.exp(rng.uniform(0, np.log(shots + 1), n)).astype(np.int64)
+        rank = rng.random((n, shots)).argsort(1).argsort(1)
+        masks = rank < size[:, None]
+        if self._subsets is not None:
+            wanted = np.flatnonzero(rng.random(n) < self._settings.focus)
+            asked = self._subsets[rng.integers(len(self._subsets), size=len(wanted))]
+            # whole, or with a random share left out, so that what leads to a subset is learned as well
+            kept = (
+                rng.random(asked.shape) < np.where(rng.random(len(wanted)) < 0.5, 1.0, rng.random(len(wanted)))[:, None]
+            )
+            masks[wanted] = asked & kept
+        return masks.astype(np.float32)
