@@ -171,15 +171,18 @@ class Run:
         n_workers : how many are started.
         several_machines : whether they may run on different ones.
         """
-        settings, notes = self.config["search"], []
-        if n_workers > 1 and not self._search_method.shares(self._space):
-            notes.append("an exact lattice is scored by one process: the other workers have nothing to do")
-        elif settings["batch_size"] % n_workers:
+        notes: list[str] = []
+        batch_size = self.config["search"].get("batch_size", 1)
+        if n_workers == 1:
+            return notes
+        if not self._search_method.is_shared(self._space):
+            return ["this search is the work of one process: further workers have nothing to do"]
+        if batch_size % n_workers:
             notes.append(
-                f"{n_workers} workers share batches of {settings['batch_size']}, so some of them wait: "
-                f"search.batch_size={-(-settings['batch_size'] // n_workers) * n_workers} would keep all of them busy"
+                f"{n_workers} workers share batches of {batch_size}, so some of them wait: "
+                f"search.batch_size={-(-batch_size // n_workers) * n_workers} would keep all of them busy"
             )
-        if several_machines and n_workers > 1 and settings.get("storage") is None:
+        if several_machines and self.config["search"].get("storage") is None:
             notes.append(
                 "a journal file is for the workers of one machine: across machines use search.storage=postgresql://..."
             )
@@ -349,7 +352,7 @@ class Run:
     def _do(self, stage: str) -> None:
         """Do one stage, or leave it to another process that is at it."""
         began = time.monotonic()
-        shared = stage == "search" and self._search_method.shares(self._space)
+        shared = stage == "search" and self._search_method.is_shared(self._space)
         if shared:
             self._search()
         with self._alone(stage):

@@ -43,7 +43,7 @@ class Search(typing.Protocol):
             run that cannot be read.
         """
 
-    def shares(self, space: SearchSpace) -> bool:
+    def is_shared(self, space: SearchSpace) -> bool:
         """Whether several processes that search with one directory share the work; otherwise each does all of it."""
 
     def run(
@@ -103,7 +103,7 @@ class LatticeSearch:
                 "use search=tpe, allow fewer modalities, or raise search.max_protocols",
             )
 
-    def shares(self, space: SearchSpace) -> bool:
+    def is_shared(self, space: SearchSpace) -> bool:
         """Whether several processes share the work: they do not, it is one process's work."""
         return False
 
@@ -207,7 +207,7 @@ class OptunaSearch:
 
             check_storage(self.storage, directories, space.fingerprint())
 
-    def shares(self, space: SearchSpace) -> bool:
+    def is_shared(self, space: SearchSpace) -> bool:
         """Whether several processes share the work: they do."""
         return True
 
@@ -292,9 +292,9 @@ class AutoSearch:
         """Find what is wrong before any work; see `Search.check`."""
         self._chosen(space).check(space, budget=budget, directories=directories)
 
-    def shares(self, space: SearchSpace) -> bool:
-        """Whether several processes share the work; see `Search.shares`."""
-        return self._chosen(space).shares(space)
+    def is_shared(self, space: SearchSpace) -> bool:
+        """Whether several processes share the work; see `Search.is_shared`."""
+        return self._chosen(space).is_shared(space)
 
     def run(
         self,
