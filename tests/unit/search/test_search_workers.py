@@ -253,6 +253,28 @@ def test_a_database_survives_killed_workers_too(tmp_path: Path, crew: Crew, serv
     assert alone(24, 4, folder, server).to_dict() == alone(24, 4).to_dict()
 
 
+def test_a_lost_connection_is_a_plain_message_and_the_search_goes_on_later(tmp_path: Path, server: str) -> None:
+    import psycopg
+
+    asked: list[str] = []
+
+    def value(protocol: Protocol) -> float:
+        asked.append(protocol.key)
+        if len(asked) == 6:
+            with psycopg.connect(server) as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                )
+        return value_of(protocol)
+
+    search = OptunaSearch(n_trials=12, batch_size=4, storage=server)
+    with pytest.raises(ScanwiseError, match=r"search\.storage does not answer: .*terminating connection"):
+        search.run(
+            SearchSpace(make_menu()), objective=Objective(value), budget=LIMIT, seed=7, directory=tmp_path / "cut"
+        )
+    assert alone(12, 4, tmp_path / "cut", server).to_dict() == alone(12, 4).to_dict()
+
+
 def test_a_search_of_another_space_is_refused_before_any_work(tmp_path: Path, server: str) -> None:
     alone(4, 2, tmp_path, server)
     search = OptunaSearch(n_trials=8, batch_size=2, storage=server)
