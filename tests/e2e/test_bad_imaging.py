@@ -30,6 +30,7 @@ def prostate(scanwise_command, tmp_path):
         (("menu.modalities.t2w.matrix=[160,160]",), ("t2w", "matrix")),
         (("menu.modalities.t2w.train_length=65",), ("echo train", "64")),
         (("menu.modalities.t2w.schemes=[equispacd]",), ("equispacd", "equispaced")),
+        (("menu.modalities.t2w.schemes=[poisson_disc_2d]",), ("'poisson_disc_2d' is for phase encodes", "what['ky']")),
         (("menu.modalities.t2w.snr=0",), ("SNR",)),
         (("menu.modalities.dce.wait_setups=[dce_01]",), ("waiting", "12")),
         (("cohort.worlds=[1,1]",), ("worlds",)),
