@@ -28,7 +28,8 @@ ALLOWED: dict[str, set[str]] = {
     "config": set(),
     "console": {"pipeline"},
     "composing": {"config"},
-    "cli": {"composing", "console", "design", "pipeline"},
+    "launch": set(),
+    "cli": {"composing", "console", "design", "launch", "pipeline"},
     "pipeline": {*ROOMS, "composing", "config"},
     "__init__": {"pipeline"},
 }

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -18,6 +19,10 @@ from omegaconf import DictConfig
 
 from scanwise.composing import CONF, compose_config, read_values, setting_names
 from scanwise.errors import ScanwiseError
+from scanwise.launch import worker_command
+
+if TYPE_CHECKING:
+    from scanwise.pipeline import Run
 
 EXIT_USER_ERROR = 2
 _PATTERN_HELP = """One sampling pattern for a matrix of your own, exact in the number of shots, to a file:
@@ -71,16 +76,37 @@ def _hydra_main(config: DictConfig) -> None:
     from scanwise.pipeline import open_run
 
     try:
+        overrides = list(HydraConfig.get().overrides.task)
         with ConsoleProgress() as progress:
-            typed = setting_names(HydraConfig.get().overrides.task)
+            typed = setting_names(overrides)
             run = open_run(config, typed=typed, command="scanwise " + " ".join(sys.argv[1:]), progress=progress)
+            launcher, folder = run.launcher, run.directory / "workers"
+            command = worker_command(overrides, _config_dir(sys.argv[1:]))
+            for note in _notes(run, config.stage):
+                progress.say(note)
+            if launcher.dry_run:
+                sys.stdout.write(launcher.describe(command, folder))
+                return
+            started = launcher.start(command, folder)
+            if launcher.remote:
+                sys.stdout.write(started)
+                return
             run.run(config.stage)
+            progress.say(started.finish())
         progress.farewell(run)
     except ScanwiseError as error:
         _fail(error)
     except KeyboardInterrupt:
         sys.stderr.write("\nscanwise: stopped; start the same command again and it goes on where it was\n")
         sys.exit(130)
+
+
+def _notes(run: Run, stage: str) -> list[str]:
+    """Check a run for which several workers are asked, and return what is to be said about them."""
+    launcher = run.launcher
+    if launcher.workers == 1 and not launcher.remote and not launcher.dry_run:
+        return []
+    return run.check(stage).notes_on_workers(launcher.workers, several_machines=launcher.remote)
 
 
 def _pattern(arguments: Sequence[str]) -> str:

@@ -414,7 +414,7 @@ def test_help_shows_what_to_type(scanwise_command, tmp_path, monkeypatch):
         assert line in answer.out
     options = {
         group: [path.stem for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
-        for group in ("cohort", "experiment", "menu", "model", "search", "split", "trainer")
+        for group in ("cohort", "experiment", "launcher", "menu", "model", "search", "split", "trainer")
     }
     for group, names in options.items():
         assert f"{group}: {', '.join(names)}\n" in answer.out
