@@ -115,9 +115,9 @@ def _cell(value: Any) -> str:
 def _without_out(argv: Sequence[str]) -> list[str]:
     kept, skip = [], False
     for argument in argv:
-        if skip or argument.startswith(("--out=", "out=")):
+        if skip or argument.startswith(("--out=", "out=", "--specialists=")):
             skip = False
-        elif argument == "--out":
+        elif argument in ("--out", "--specialists"):
             skip = True
         else:
             kept.append(argument)

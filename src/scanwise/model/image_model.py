@@ -407,7 +407,7 @@ class ImageScorer:
         logits = self.logits(protocols, patients)
         return fit_calibration(logits, self._reader.data.label[patients], self._reader.about(protocols))
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode: what the scans keep of this is used with gradients by `slopes`
     def logits(self, protocols: Sequence[Protocol], patients: Patients) -> NDArray[np.float64]:
         """Return logits of the label before calibration, averaged over members, shape ``(protocols, patients)``."""
         patients = np.asarray(patients, dtype=np.int64)
