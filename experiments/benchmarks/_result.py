@@ -35,9 +35,12 @@ class Result:
     name : stem of the files, and of the script.
     question : what was asked.
     argv : what was typed after the name of the script; the folder of the results is left out of what is written.
+    script, folder : where the script is, unless its name is `name`, or it is elsewhere in ``experiments``.
     """
 
-    def __init__(self, name: str, question: str, argv: Sequence[str], *, script: str | None = None) -> None:
+    def __init__(
+        self, name: str, question: str, argv: Sequence[str], *, script: str | None = None, folder: str = "benchmarks"
+    ) -> None:
         self._began = time.monotonic()
         self._lines = [f"# {name}", "", question.strip(), ""]
         self._tables: list[str] = []
@@ -46,7 +49,7 @@ class Result:
         self.content: dict[str, Any] = {
             "benchmark": name,
             "question": question.strip(),
-            "command": " ".join([f"python experiments/benchmarks/{script or name}.py", *_without_out(argv)]),
+            "command": " ".join([f"python experiments/{folder}/{script or name}.py", *_without_out(argv)]),
             "versions": {package: importlib.metadata.version(package) for package in _VERSIONED},
             "python": platform.python_version(),
             "cores": os.cpu_count(),
@@ -112,9 +115,9 @@ def _cell(value: Any) -> str:
 def _without_out(argv: Sequence[str]) -> list[str]:
     kept, skip = [], False
     for argument in argv:
-        if skip or argument.startswith(("--out=", "out=", "--runs=")):
+        if skip or argument.startswith(("--out=", "out=", "--runs=", "--specialists=")):
             skip = False
-        elif argument in ("--out", "--runs"):
+        elif argument in ("--out", "--runs", "--specialists"):
             skip = True
         else:
             kept.append(argument)

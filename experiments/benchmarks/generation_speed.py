@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure and publish."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     cli = parser(__doc__)
-    cli.add_argument("--n", type=int, default=3000)
+    cli.add_argument("--n", type=int, default=12_000)
     cli.add_argument("--repeats", type=int, default=3)
     parsed = cli.parse_args(arguments)
     result = Result("generation_speed", __doc__ or "", arguments)

@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def _whole_tests(result: Result, options: Any, place: Path) -> None:
     menu = build_menu(_panel_menu([f"test_{index:02d}" for index in range(options.tests)], ("a", "b", "c"), "whole"))
     scorer, patients, label = _fitted_tests(menu, options.patients, options.seed, place / "tests")
-    _time(result, "tests (ensemble of five)", SearchSpace(menu), scorer, patients, label, place / "tests")
+    _time(result, "tests (ensemble of five)", SearchSpace(menu, fusible=True), scorer, patients, label, place / "tests")
 
 
 def _whole_images(result: Result, options: Any, place: Path) -> None:
@@ -82,7 +82,7 @@ def _whole_images(result: Result, options: Any, place: Path) -> None:
     ]
     run = open_run(compose_config([*typed, *options.set], None)).run("fit")
     patients = run.folds[0].tune[: options.patients]
-    space = SearchSpace(run.menu, grid=True)
+    space = SearchSpace(run.menu, grid=True, fusible=True)
     label = run.cohort.label[patients]
     _time(result, "images (16 x 16 places)", space, run.scorer(), patients, label, place / "images")
     _differences(result, space, run.scorer(), patients, label, place / "images")

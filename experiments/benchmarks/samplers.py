@@ -210,14 +210,14 @@ def _virtual(options: Any, place: Path, single: Sequence[str], *more: str) -> It
         typed = [f"seed={seed}", f"cohort.seed={seed}", f"cohort.n={3 * options.patients}"]
         typed += [f"+menu.modalities.{name}.schemes=[subset]" for name in single]
         run = open_run(compose_config([*typed, *more], None))
-        yield seed, _of_tests(SearchSpace(run.menu), run.cohort, seed, place / str(seed))
+        yield seed, _of_tests(SearchSpace(run.menu, fusible=True), run.cohort, seed, place / str(seed))
 
 
 def _heart(options: Any, place: Path) -> Iterator[tuple[int, Lattice]]:
     """Cleveland, every single test on its own."""
     for seed in range(options.seeds):
         run = open_run(compose_config(["experiment=heart_tests", f"seed={seed}"], None))
-        yield seed, _of_tests(SearchSpace(run.menu), run.cohort, seed, place / str(seed))
+        yield seed, _of_tests(SearchSpace(run.menu, fusible=True), run.cohort, seed, place / str(seed))
 
 
 def _wide(options: Any, place: Path) -> Iterator[tuple[int, Lattice]]:
@@ -247,7 +247,7 @@ def _wide(options: Any, place: Path) -> Iterator[tuple[int, Lattice]]:
         cohort = VirtualPanel(
             name="wide_panel", tests=tests, separation=[1.0, 0.7], n=3 * options.patients, seed=seed
         ).load(menu)
-        yield seed, _of_tests(SearchSpace(menu), cohort, seed, place / str(seed))
+        yield seed, _of_tests(SearchSpace(menu, fusible=True), cohort, seed, place / str(seed))
 
 
 def _images(options: Any, place: Path) -> Iterator[tuple[int, Lattice]]:
@@ -261,7 +261,7 @@ def _images(options: Any, place: Path) -> Iterator[tuple[int, Lattice]]:
         f"out={place.as_posix()}",
     ]
     run: Run = open_run(compose_config([*typed, *options.set], None)).run("fit")
-    space = SearchSpace(run.menu, allowed=["t2w", "dwi", "dce"], grid=True)
+    space = SearchSpace(run.menu, allowed=["t2w", "dwi", "dce"], grid=True, fusible=True)
     patients = run.folds[0].tune[: options.patients]
     objective = tune_auc(run.scorer(), patients, run.cohort.label[patients])
     lattice = Lattice.of(space, objective, "minutes", place / "lattice")

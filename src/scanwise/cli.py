@@ -6,19 +6,32 @@ through this module, and a typing error deserves an answer at once.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from scanwise.composing import CONF, compose_config, setting_names
+from scanwise.composing import CONF, compose_config, read_values, setting_names
 from scanwise.errors import ScanwiseError
+from scanwise.launch import worker_command
+
+if TYPE_CHECKING:
+    from scanwise.pipeline import Run
 
 EXIT_USER_ERROR = 2
+_PATTERN_HELP = """One sampling pattern for a matrix of your own, exact in the number of shots, to a file:
+
+  scanwise pattern scheme=poisson_disc_2d 'size=[320,256]' acceleration=4 seed=1 out=mask.npy
+
+count=20480 in place of the acceleration says how many shots. out=mask.npy is the mask, with mask.npy.json beside it
+that says how it was made; out=mask.csv lists the shots that are taken. Without out= nothing is written. Schemes:
+"""
 _WITH_VALUE = (
     "--config-dir",
     "-cd",
@@ -41,6 +54,12 @@ def main() -> None:
     if "--version" in arguments:
         sys.stdout.write(f"scanwise {version('scanwise')}\n")
         return
+    if arguments[:1] == ["pattern"]:
+        try:
+            sys.stdout.write(_pattern(arguments[1:]))
+        except ScanwiseError as error:
+            _fail(error)
+        return
     try:
         if not {"--help", "-h", "--hydra-help", "-sc", "--shell-completion"} & set(arguments):
             compose_config(
@@ -57,16 +76,64 @@ def _hydra_main(config: DictConfig) -> None:
     from scanwise.pipeline import open_run
 
     try:
+        overrides = list(HydraConfig.get().overrides.task)
         with ConsoleProgress() as progress:
-            typed = setting_names(HydraConfig.get().overrides.task)
+            typed = setting_names(overrides)
             run = open_run(config, typed=typed, command="scanwise " + " ".join(sys.argv[1:]), progress=progress)
+            launcher, folder = run.launcher, run.directory / "workers"
+            command = worker_command(overrides, _config_dir(sys.argv[1:]))
+            for note in _notes(run, config.stage):
+                progress.say(note)
+            if launcher.dry_run:
+                sys.stdout.write(launcher.describe(command, folder))
+                return
+            started = launcher.start(command, folder)
+            if launcher.remote:
+                sys.stdout.write(started)
+                return
             run.run(config.stage)
+            progress.say(started.finish())
         progress.farewell(run)
     except ScanwiseError as error:
         _fail(error)
     except KeyboardInterrupt:
         sys.stderr.write("\nscanwise: stopped; start the same command again and it goes on where it was\n")
         sys.exit(130)
+
+
+def _notes(run: Run, stage: str) -> list[str]:
+    """Check a run for which several workers are asked, and return what is to be said about them."""
+    launcher = run.launcher
+    if launcher.workers == 1 and not launcher.remote and not launcher.dry_run:
+        return []
+    return run.check(stage).notes_on_workers(launcher.workers, several_machines=launcher.remote)
+
+
+def _pattern(arguments: Sequence[str]) -> str:
+    """Make one sampling pattern and write it where ``out=`` says; return what the terminal shows."""
+    from scanwise.design import make_scheme, sampling_pattern, schemes
+
+    if not arguments or {"--help", "-h"} & set(arguments):
+        kinds = {name: cls.kind for name, cls in schemes().items()}
+        listed = [f"  {name:<22} size=[{','.join(kind.axes)}]  {kind.name}\n" for name, kind in sorted(kinds.items())]
+        return f"{_PATTERN_HELP}\n{''.join(listed)}"
+    given = read_values(arguments)
+    for name in ("scheme", "size"):
+        if name not in given:
+            raise ScanwiseError(f"a pattern needs {name}=...", "scanwise pattern --help shows how")
+    scheme, size = make_scheme(str(given.pop("scheme"))), given.pop("size")
+    out = Path(str(given.pop("out"))) if "out" in given else None
+    if not isinstance(size, int) and not isinstance(size, list):
+        raise ScanwiseError(
+            f"size must be whole numbers, but is {size!r}", f"write 'size=[{','.join(scheme.kind.axes)}]' in numbers"
+        )
+    pattern = sampling_pattern(scheme.name, size, **given)
+    lines = [repr(pattern)]
+    again = f"scanwise pattern {shlex.join(pattern.overrides())}"
+    if out is not None:
+        lines.append(f"Written to {' and '.join(path.as_posix() for path in pattern.save(out))}")
+        again += f" {shlex.quote(f'out={out.as_posix()}')}"
+    return "\n".join([*lines, f"Again: {again}"]) + "\n"
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:

@@ -118,6 +118,25 @@ def _keys(node: Any, at: str = "") -> Iterator[str]:
             yield from _keys(value, path)
 
 
+def read_values(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the values of ``key=value`` arguments in the grammar of Hydra: numbers, words, ``[lists]``.
+
+    Raises
+    ------
+    ScanwiseError
+        Where an argument is no ``key=value``, or a key is there twice.
+    """
+    values: dict[str, Any] = {}
+    for override in _parse(arguments):
+        key = override.key_or_group
+        if override.is_add() or override.is_delete() or override.is_sweep_override():
+            raise ScanwiseError(f"{override.input_line!r} must be one key=value", "no +, ~ or lists of choices here")
+        if key in values:
+            raise ScanwiseError(f"{key!r} is there twice", "give it once")
+        values[key] = override.value()
+    return values
+
+
 def setting_names(overrides: Sequence[str]) -> list[str]:
     """Return the names of the settings in overrides: ``["+budget.money=3"]`` -> ``["budget.money"]``."""
     return [override.lstrip("+~").partition("=")[0] for override in overrides]

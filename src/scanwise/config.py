@@ -1,7 +1,7 @@
 """The closed configuration: what may be set, with types and defaults.
 
-Light on imports, so that the shell answers at once. Component slots (`cohort`, `split`, `model`, `trainer`, `search`)
-hold a ``_target_`` of this package; the constructor it names is their schema.
+Light on imports, so that the shell answers at once. Component slots (`cohort`, `split`, `model`, `trainer`, `search`,
+`launcher`) hold a ``_target_`` of this package; the constructor it names is their schema.
 """
 
 from __future__ import annotations
@@ -82,12 +82,13 @@ class Config:
     model: Any = None
     trainer: Any = None
     search: Any = None
+    launcher: Any = None
     limits: BudgetConfig = field(default_factory=BudgetConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
 
 
-FREE_OF_RUN = ("stage", "from_run", "out", "trainer", "evidence", "budget", "primary")
+FREE_OF_RUN = ("stage", "from_run", "out", "trainer", "launcher", "evidence", "budget", "primary")
 """Settings that may change without making it another run: they do not touch what was fitted, searched or scored."""
 
 ConfigStore.instance().store(name="schema", node=Config)

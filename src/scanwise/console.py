@@ -63,6 +63,11 @@ class ConsoleProgress:
             waiting = f", {left:.0f} s left" if known else ""
             self._console.print(f"{stage:<10} {done / total:4.0%}{waiting}  {text}", markup=False, soft_wrap=True)
 
+    def say(self, text: str) -> None:
+        """Say something that is no progress, on standard error."""
+        if text:
+            self._console.print(text.rstrip(), markup=False, soft_wrap=True)
+
     def farewell(self, run: Run) -> None:
         """Say what came out and where it is."""
         out = Console(file=sys.stdout, highlight=False)

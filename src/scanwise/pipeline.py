@@ -9,12 +9,14 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hydra
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,6 +25,7 @@ from scanwise.artifacts import (
     hash_json,
     read_arrays,
     read_json,
+    sha256_file,
     write_arrays,
     write_json,
     write_text,
@@ -55,11 +58,17 @@ _SLOPE_PATIENTS = 64
 _MANIFEST_VERSION = 1
 _FREE_OF_COHORT = ("root", "cache", "workers")
 """Settings of a cohort that change no patient: where its files are, and how many threads make them."""
+_FREE_OF_SEARCH = ("storage",)
+"""Settings of a search that change nothing it finds: where its trials are kept."""
+_LOCK_POLL_S = 0.2
 _VERSIONED = ("scanwise", "torch", "lightning", "optuna", "hydra-core", "scikit-learn", "scipy", "numpy", "plotly")
 
 
 class Run:
     """One run folder: what was configured, what is done, and the stages that do the rest.
+
+    Any number of processes may run the same stages in one folder: one fits while the others wait, all of them share
+    the trials of the search, one does the rest.
 
     Parameters
     ----------
@@ -81,6 +90,7 @@ class Run:
         self.directory = directory
         self._progress = progress or (lambda *_: None)
         self._loaded: dict[str, Any] = {}
+        self._left_to_others: set[str] = set()
         identity = run_identity(config)
         manifest_path = directory / "manifest.json"
         if manifest_path.exists():
@@ -100,6 +110,7 @@ class Run:
                 "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 "stages": {},
             }
+        self._seen = dict(self.manifest["stages"])
 
     # ---- what is configured -----------------------------------------------------------------------------------
 
@@ -150,17 +161,45 @@ class Run:
                 self._progress(name, 1, 1, "done before")
                 continue
             self._require_earlier(name)
-            began = time.monotonic()
             try:
-                getattr(self, f"_{name}")()
+                self._do(name)
             except OSError as error:
                 raise ScanwiseError(
                     f"stage {name!r} could not read or write in {self.directory.as_posix()!r}: "
                     f"{error.strerror or error}",
                     GOES_ON,
                 ) from error
-            self._close(name, time.monotonic() - began)
         return self
+
+    def check(self, stage: str = "all") -> Run:
+        """Find what is wrong before anything is trained or written; `run` does this first of all."""
+        self._check_before_work(STAGES if stage == "all" else (stage,))
+        return self
+
+    def notes_on_workers(self, n_workers: int, *, several_machines: bool) -> list[str]:
+        """Return what somebody who starts several workers should know about this configuration.
+
+        Parameters
+        ----------
+        n_workers : how many are started.
+        several_machines : whether they may run on different ones.
+        """
+        notes: list[str] = []
+        batch_size = self.config["search"].get("batch_size", 1)
+        if n_workers == 1:
+            return notes
+        if not self._search_method.is_shared(self._space):
+            return ["this search is the work of one process: further workers have nothing to do"]
+        if batch_size % n_workers:
+            notes.append(
+                f"{n_workers} workers share batches of {batch_size}, so some of them wait: "
+                f"search.batch_size={-(-batch_size // n_workers) * n_workers} would keep all of them busy"
+            )
+        if several_machines and self.config["search"].get("storage") is None:
+            notes.append(
+                "a journal file is for the workers of one machine: across machines use search.storage=postgresql://..."
+            )
+        return notes
 
     def done(self, stage: str) -> bool:
         """Whether a stage was completed."""
@@ -247,13 +286,7 @@ class Run:
             self._loaded.setdefault("scorers", {})[index] = scorer
 
     def _search(self) -> None:
-        from scanwise.search import SearchSpace
-
-        mandatory = _named(self.menu, self.config["mandatory"], "mandatory")
-        space = SearchSpace(self.menu, mandatory=mandatory, grid=self.config["grid"])
-        search = _instantiate(self.config["search"], "search")
-        limits = Budget.from_mapping(self.config["limits"])
-        folds = self.folds
+        space, search, limits, folds = self._space, self._search_method, self._limits, self.folds
         for index, fold in enumerate(folds):
             path = self.directory / "search" / f"{fold.name}.json"
             if path.exists():
@@ -269,10 +302,10 @@ class Run:
                 objective=objective,
                 budget=limits,
                 seed=self._fold_seed(index),
-                directory=self.directory / "search" / fold.name,
+                directory=self._search_folder(fold),
                 progress=told,
                 enqueue=(self.menu.reference,),
-                data=f"{self.manifest['data_hash']} {self.manifest['config_hash']}",
+                data=f"{self.manifest['data_hash']} {self.manifest['config_hash']} {self._fitted(fold)}",
             )
             write_json(path, result.to_dict())
 
@@ -333,6 +366,71 @@ class Run:
         self._progress("report", 1, 1, self.dashboard.as_posix())
 
     # ---- how they do it ---------------------------------------------------------------------------------------
+
+    def _do(self, stage: str) -> None:
+        """Do one stage, or leave it to another process that is at it."""
+        began = time.monotonic()
+        shared = stage == "search" and self._search_method.is_shared(self._space)
+        if shared:
+            self._search()
+        with self._alone(stage):
+            if self._done_meanwhile(stage):
+                self._progress(stage, 1, 1, "done with others" if shared else "done by another process")
+                return
+            if not shared:
+                getattr(self, f"_{stage}")()
+            self._close(stage, time.monotonic() - began)
+
+    @contextmanager
+    def _alone(self, stage: str) -> Iterator[None]:
+        """Wait until no other process works on this run; a lock that was left behind is none."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.directory / "run.lock", poll_interval=_LOCK_POLL_S)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            self._progress(stage, 0, 1, "another process is at it: waiting")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _done_meanwhile(self, stage: str) -> bool:
+        """Take over what other processes have done since this one looked; whether they did this very stage."""
+        path = self.directory / "manifest.json"
+        if not path.exists():
+            return False
+        manifest = read_json(path)
+        if None not in (self.manifest["data_hash"], manifest["data_hash"]):
+            _check_data(manifest["data_hash"], self.manifest["data_hash"])
+        manifest["data_hash"] = manifest["data_hash"] or self.manifest["data_hash"]
+        self.manifest = manifest
+        self._check_identity(run_identity(self.config))
+        entry = manifest["stages"].get(stage)
+        if entry is None:
+            return False
+        if stage == "recommend":  # done now, and for the same question
+            done = entry != self._seen.get(stage) and entry.get("asked") == self._asked()
+        elif stage == "report":
+            done = "recommend" in self._left_to_others
+        else:
+            done = True
+        self._seen[stage] = entry
+        (self._left_to_others.add if done else self._left_to_others.discard)(stage)
+        return done
+
+    def _asked(self) -> str:
+        """Return a hash of what a recommendation answers, beyond what makes the run."""
+        return hash_json({name: self.config[name] for name in ("budget", "evidence", "primary")})
+
+    def _fitted(self, fold: Fold) -> str:
+        """Return a hash of the networks of a fold: scores of others must not be mixed with theirs."""
+        files = sorted((self.directory / "fit" / fold.name).glob("*.ckpt"))
+        return hash_json({path.name: sha256_file(path) for path in files})
+
+    def _search_folder(self, fold: Fold) -> Path:
+        return self.directory / "search" / fold.name
 
     def _short_list(self, results: Sequence[Any]) -> tuple[dict[str, list[str]], dict[str, Any]]:
         """Fix the short list from what the searches found: ``{key: roles}``, and the pooled values behind it.
@@ -432,12 +530,35 @@ class Run:
         )
 
     @property
+    def _space(self) -> Any:
+        return self._once("space", self._make_space)
+
+    def _make_space(self) -> Any:
+        from scanwise.search import SearchSpace
+
+        mandatory = _named(self.menu, self.config["mandatory"], "mandatory")
+        return SearchSpace(self.menu, mandatory=mandatory, grid=self.config["grid"], fusible=self._model.fuses)
+
+    @property
+    def _search_method(self) -> Any:
+        return self._once("search", lambda: _instantiate(self.config["search"], "search"))
+
+    @property
+    def _limits(self) -> Budget:
+        return Budget.from_mapping(self.config["limits"])
+
+    @property
     def _split(self) -> Any:
         return self._once("split", lambda: _instantiate(self.config["split"], "split"))
 
     @property
     def _model(self) -> Any:
         return self._once("model", lambda: _instantiate(self.config["model"], "model"))
+
+    @property
+    def launcher(self) -> Any:
+        """Where the workers run."""
+        return self._once("launcher", lambda: _instantiate(self.config["launcher"], "launcher"))
 
     @property
     def trainer(self) -> Any:
@@ -454,12 +575,8 @@ class Run:
     def _load_cohort(self) -> Any:
         cohort = _instantiate(self.config["cohort"], "cohort").load(self.menu)
         fingerprint = cohort.fingerprint
-        if self.manifest["data_hash"] not in (None, fingerprint):
-            raise ScanwiseError(
-                f"the data of this run have changed: it was started with {self.manifest['data_hash'][:12]}, "
-                f"but the files now give {fingerprint[:12]}",
-                "restore the files, or start a new run in another folder with out=...",
-            )
+        if self.manifest["data_hash"] is not None:
+            _check_data(self.manifest["data_hash"], fingerprint)
         self.manifest["data_hash"] = fingerprint
         return cohort
 
@@ -479,8 +596,9 @@ class Run:
                 f"choose one of {', '.join(menu.priced_axes())}",
             )
         if any(stage in wanted and not self.done(stage) for stage in ("fit", "search", "confirm")):
-            _ = self.folds  # reads the cohort and deals the patients out
-            _instantiate(self.config["search"], "search")
+            self._search_method.check(self._space, budget=self._limits)
+            folders = [self._search_folder(fold) for fold in self.folds]  # reads the cohort and deals the patients out
+            self._search_method.check(self._space, budget=self._limits, directories=folders)
             self._model.check(menu)  # this and the trainer load torch, so they come last
             _ = self.trainer
 
@@ -497,7 +615,9 @@ class Run:
             "seconds": round(seconds, 3),
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
+        self._seen[stage] = self.manifest["stages"][stage]
         if stage == "recommend":
+            self.manifest["stages"][stage]["asked"] = self._asked()
             self.manifest["stages"].pop("report", None)  # what was drawn before shows another recommendation
         if stage == "fit":
             self.manifest["model"] = {"kind": self._model.kind, "text": self._model.describe()}
@@ -591,6 +711,9 @@ def run_identity(config: Mapping[str, Any]) -> dict[str, Any]:
     cohort = identity.get("cohort")
     if isinstance(cohort, Mapping):
         identity["cohort"] = {key: value for key, value in cohort.items() if key not in _FREE_OF_COHORT}
+    search = identity.get("search")
+    if isinstance(search, Mapping):
+        identity["search"] = {key: value for key, value in search.items() if key not in _FREE_OF_SEARCH}
     return identity
 
 
@@ -758,6 +881,14 @@ def _stored_config(directory: Path) -> dict[str, Any]:
         )
     plain: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path), resolve=True)  # type: ignore[assignment]
     return plain
+
+
+def _check_data(was: str, is_now: str) -> None:
+    if was != is_now:
+        raise ScanwiseError(
+            f"the data of this run have changed: it was started with {was[:12]}, but the files now give {is_now[:12]}",
+            "restore the files, or start a new run in another folder with out=...",
+        )
 
 
 def _check_typed(typed: Sequence[str], asked: Mapping[str, Any], stored: Mapping[str, Any]) -> None:

@@ -72,7 +72,7 @@ def real_data(request, monkeypatch):
 
 
 def test_there_is_something_to_test():
-    assert {"cohort", "experiment", "menu", "model", "search", "split", "trainer"} <= set(GROUPS)
+    assert {"cohort", "experiment", "launcher", "menu", "model", "search", "split", "trainer"} <= set(GROUPS)
     assert len(EXPERIMENTS) >= 4
 
 
@@ -104,6 +104,7 @@ def test_every_option_composes_and_is_built(group, option, real_data, tmp_path):
         "model": lambda: run._model,
         "trainer": lambda: run.trainer,
         "search": lambda: _instantiate(run.config["search"], "search"),
+        "launcher": lambda: run.launcher,
     }[group]()
 
     assert built

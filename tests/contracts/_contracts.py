@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 
-from scanwise.design import Cost, Measurement, Menu, Modality, Parameter, Protocol, Scheme, Setting, Setup, ShotTable
+from scanwise.design import (
+    PHASE_ENCODES,
+    Cost,
+    Measurement,
+    Menu,
+    Modality,
+    Parameter,
+    Protocol,
+    Scheme,
+    Setting,
+    Setup,
+    ShotTable,
+)
 from scanwise.design.scheme import Value
 from scanwise.errors import ScanwiseError
 
@@ -42,6 +54,27 @@ def long_tables() -> dict[str, ShotTable]:
             [f"frame{index}" for index in range(12)], seconds=15.0, what={"baseline": np.arange(12) < 2}
         ),
     }
+
+
+def suited_tables(scheme: Scheme) -> dict[str, ShotTable]:
+    """Return tables of 1, 2, 7 and more shots of the kind a scheme is made for, sizes odd and even, order mixed up."""
+    sizes = {1: [(1,), (2,), (7,), (31,)], 2: [(1, 1), (1, 2), (2, 1), (7, 1), (1, 7), (9, 5), (6, 14)]}
+    tables = {}
+    for size in sizes[len(scheme.kind.axes)]:
+        plain = scheme.kind.plain_table(size, seconds=2.0, money=0.5, msv=0.01)
+        tables["x".join(map(str, size))] = plain
+    mixed = np.random.default_rng(41).permutation(len(plain))
+    what = {column: values[mixed] for column, values in plain.what.items()}
+    names = [plain.names[shot] for shot in mixed]
+    tables["mixed up"] = ShotTable.build(names, seconds=2.0, what=what)
+    if scheme.kind is PHASE_ENCODES:
+        inside = np.hypot(*(np.indices((13, 8)) - np.array([6, 4])[:, None, None]) / [[[6.5]], [[4.0]]]).ravel() <= 1
+        what = {axis: index.ravel()[inside] for axis, index in zip(("ky", "kz"), np.indices((13, 8)), strict=True)}
+        tables["ellipse"] = ShotTable.build([f"p{shot}" for shot in range(int(inside.sum()))], money=1.0, what=what)
+    if scheme.kind.columns == ("angle_rad",):
+        angles = np.linspace(0, np.pi, 24, endpoint=False)
+        tables["half a turn"] = ShotTable.build([f"a{shot}" for shot in range(24)], what={"angle_rad": angles})
+    return tables
 
 
 def random_setting(scheme: Scheme, shots: ShotTable, rng: np.random.Generator) -> Setting:
@@ -178,6 +211,62 @@ def check_seed(scheme: Scheme, shots: ShotTable) -> None:
     assert max(varied) > 1 or len(shots) < 10, "a few shots may leave no choice"
 
 
+def check_price_of_pattern(scheme: Scheme, shots: ShotTable) -> None:
+    """A pattern has the price of its shots and one set-up, whatever the setting."""
+    needed = ShotTable.build(
+        shots.names, seconds=3.0, money=2.0, setups=["room"], max_count=shots.max_count.tolist(), what=shots.what
+    )
+    menu = Menu([_Priced(needed, scheme)], [Setup("room", Cost(money=5.0))])
+    for setting in scheme.settings(needed):
+        counts = scheme.counts(needed, setting)
+        cost = menu.price(Protocol({"priced": counts}))
+        assert cost.money == pytest.approx(5.0 + 2.0 * counts.sum())
+        assert cost.minutes == pytest.approx(3.0 / 60.0 * counts.sum())
+
+
+def check_kind(scheme: Scheme, shots: ShotTable) -> None:
+    """A table that lacks a column, or has one that tells it is something else, is refused by name."""
+    setting = next(iter(scheme.settings(shots)))
+    columns = scheme.kind.columns
+    lacking = {column: shots.what[column] for column in columns[1:]}
+    foreign = {column: np.arange(len(shots)) for column in scheme.kind.foreign[:1]}
+    for what in [lacking] * bool(columns) + [{**shots.what, **foreign}] * bool(foreign):
+        with pytest.raises(ScanwiseError, match=rf"scheme '{scheme.name}' is for {scheme.kind.name}: (?s:.*)->"):
+            scheme.counts(ShotTable.build(shots.names, what=what), setting)
+
+
+def check_centre(scheme: Scheme, shots: ShotTable) -> None:
+    """A centre that fits is fully sampled: of its size, at least one shot, and taken whatever the seed."""
+    rng = np.random.default_rng(37)
+    for setting in (random_setting(scheme, shots, rng) for _ in range(20)):
+        size = scheme.centre_size(shots, setting)
+        assert (size >= 1) == ("centre" in setting)
+        assert size <= len(shots)
+        if 0 < size <= scheme.counts(shots, setting).sum():
+            seeds = range(20 if "seed" in setting else 1)
+            drawn = [scheme.counts(shots, {**setting, "seed": seed} if len(seeds) > 1 else setting) for seed in seeds]
+            assert (np.min(drawn, axis=0) > 0).sum() >= size
+
+
+class _Priced(Modality):
+    """A modality of one scheme, to ask what it costs."""
+
+    name = title = "priced"
+
+    def __init__(self, shots: ShotTable, scheme: Scheme) -> None:
+        self.shots, self.schemes = shots, (scheme,)
+
+    @classmethod
+    def example(cls) -> _Priced:
+        raise NotImplementedError
+
+    def example_data(self, patients: int, seed: int) -> np.ndarray:
+        raise NotImplementedError
+
+    def measure(self, data: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> Measurement:
+        raise NotImplementedError
+
+
 SCHEME_CONTRACT: tuple[Callable[[Scheme, ShotTable], None], ...] = (
     check_counts,
     check_lattice,
@@ -186,10 +275,26 @@ SCHEME_CONTRACT: tuple[Callable[[Scheme, ShotTable], None], ...] = (
     check_exact_length,
     check_monotone_in_length,
     check_seed,
+    check_price_of_pattern,
+    check_kind,
+    check_centre,
 )
 
 
 # ---- modalities
+
+
+def examples(kinds: Mapping[str, type[Modality]]) -> tuple[dict[str, Modality], dict[str, str]]:
+    """Return an example of every kind that can be made here, and why the others cannot: an extra is not installed."""
+    made, missing = {}, {}
+    for kind, cls in kinds.items():
+        try:
+            made[kind] = cls.example()
+        except ScanwiseError as error:
+            if not error.hint.startswith("pip install scanwise["):
+                raise
+            missing[kind] = str(error)
+    return made, missing
 
 
 def menu_of(modality: Modality) -> Menu:

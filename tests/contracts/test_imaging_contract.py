@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from _contracts import MODALITY_CONTRACT, everything, measure
+from _contracts import MODALITY_CONTRACT, everything, examples, measure
 from _imaging_contract import IMAGING_CONTRACT, RELAXED_CONTRACT, rendered_for, scene_of
 
 import scanwise.modalities
@@ -21,9 +21,9 @@ from scanwise.modalities.turbo_spin_echo import TurboSpinEcho
 
 load_all()
 
-KINDS = {kind: cls for kind, cls in modality_kinds().items() if issubclass(cls, ImagingModality)}
+KINDS, MISSING = examples({kind: cls for kind, cls in modality_kinds().items() if issubclass(cls, ImagingModality)})
 EXAMPLES: dict[str, ImagingModality] = {
-    **{kind: cls.example() for kind, cls in KINDS.items()},
+    **KINDS,
     "frames that cost their own time": DynamicContrast(
         "frames", frames=4, arrival_s=15.0, matrix=(8, 13), snr=500.0, reference_voxel_mm3=300.0
     ),
@@ -37,7 +37,7 @@ EXAMPLES: dict[str, ImagingModality] = {
 
 
 def test_all_kinds_are_there():
-    assert set(KINDS) >= {"turbo_spin_echo", "flair", "t1w", "dwi", "dce"}
+    assert {*KINDS, *MISSING} >= {"turbo_spin_echo", "flair", "t1w", "dwi", "dce", "radial_t1w"}
 
 
 @pytest.mark.parametrize("check", [*MODALITY_CONTRACT, *IMAGING_CONTRACT], ids=lambda check: check.__name__)

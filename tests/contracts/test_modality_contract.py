@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from _contracts import MODALITY_CONTRACT, NOISE_FREE_CONTRACT
+from _contracts import MODALITY_CONTRACT, NOISE_FREE_CONTRACT, examples
 from numpy.typing import NDArray
 
 import scanwise.modalities
@@ -18,8 +18,9 @@ from scanwise.modalities.panel import TestPanel
 
 load_all()
 
+KINDS, MISSING = examples(modality_kinds())
 EXAMPLES: dict[str, Modality] = {
-    **{kind: cls.example() for kind, cls in modality_kinds().items()},
+    **KINDS,
     "panel of 1 shot": TestPanel("single", {"ct": {"msv": 5.0, "contrast_ml": 60.0}}),
     "panel of 7 shots": TestPanel(
         "seven",
@@ -44,7 +45,22 @@ def test_modality_without_noise(example, check):
     check(EXAMPLES[example])
 
 
-@pytest.mark.parametrize("kind", sorted(modality_kinds()))
+def test_kinds_of_extras_are_tested_too():
+    if MISSING:
+        pytest.skip(f"not tested here: {MISSING}")
+    assert set(KINDS) == set(modality_kinds())
+
+
+def test_without_its_extra_a_kind_is_left_out_and_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchkbnufft", None)
+    made, missing = examples(modality_kinds())
+
+    assert set(missing) == {"radial_t1w"}
+    assert set(made) == set(modality_kinds()) - {"radial_t1w"}
+    assert "torchkbnufft, which is not installed\n  -> pip install scanwise[nufft]" in missing["radial_t1w"]
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize("patients", [1, 4])
 def test_example_data_have_the_patients_first(kind, patients):
     modality = modality_kinds()[kind].example()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 
@@ -23,7 +25,14 @@ DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 TOLERANCE = {torch.complex64: 2e-5, torch.complex128: 1e-12}
 PATIENTS = 2
 
-INSTANCES = {f"{name}-{i}": operator for name, cls in operators().items() for i, operator in enumerate(cls.examples())}
+MISSING = {name: cls.extra for name, cls in operators().items() if cls.extra and find_spec(cls.extra) is None}
+"""Operators that are not tested here, because what they need is not installed."""
+INSTANCES = {
+    f"{name}-{i}": operator
+    for name, cls in operators().items()
+    if name not in MISSING
+    for i, operator in enumerate(cls.examples())
+}
 INSTANCES["chain"] = INSTANCES["cartesian_encoding-0"] @ PartialVolume((48, 74), (24, 37))
 EQUATIONS = signal_equations()
 
@@ -65,6 +74,12 @@ def test_there_is_something_to_test():
     assert len(EQUATIONS) >= 11
     assert all(cls.examples() for cls in operators().values())
     assert len(OWN) >= 3
+
+
+def test_operators_of_extras_are_tested_too():
+    if MISSING:
+        pytest.skip(f"not tested here, not installed: {MISSING}")
+    assert {"radial_encoding-0", "radial_encoding-1"} <= set(INSTANCES)
 
 
 def test_examples_have_odd_and_even_and_unequal_sides():

@@ -6,27 +6,61 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from _contracts import SCHEME_CONTRACT, long_tables, shot_tables
+from _contracts import SCHEME_CONTRACT, long_tables, shot_tables, suited_tables
 from numpy.typing import NDArray
 
-from scanwise.design import Parameter, Scheme, Setting, ShotTable, Whole, make_scheme, schemes
+from scanwise.design import (
+    ANY_SHOTS,
+    B_VALUES,
+    DYNAMIC_LINES,
+    FRAMES,
+    LINES,
+    PHASE_ENCODES,
+    SPOKES,
+    VIEWS,
+    Parameter,
+    Scheme,
+    Setting,
+    ShotTable,
+    Whole,
+    make_scheme,
+    schemes,
+)
 from scanwise.modalities import load_all
 
 load_all()
 
 
-@pytest.mark.parametrize("shots", shot_tables().values(), ids=shot_tables())
+EVERY_COMBINATION = {"averages", "subset"}
+"""Schemes that list every combination of shots: for short tables."""
+
+CASES = [
+    pytest.param(name, shots, id=f"{name}, {table}")
+    for name in sorted(schemes())
+    for table, shots in {**shot_tables(), **long_tables(), **suited_tables(make_scheme(name))}.items()
+    if make_scheme(name).kind.suits(shots) and not (name in EVERY_COMBINATION and len(shots) > 7)
+]
+
+
 @pytest.mark.parametrize("check", SCHEME_CONTRACT, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(("name", "shots"), CASES)
+def test_scheme(name, shots, check):
+    check(make_scheme(name), shots)
+
+
 @pytest.mark.parametrize("name", sorted(schemes()))
-def test_scheme(name, check, shots):
-    check(make_scheme(name), shots)
+def test_every_scheme_meets_tables_of_one_two_and_seven_shots_and_more(name):
+    sizes = {len(case.values[1]) for case in CASES if case.values[0] == name}
+
+    assert sizes >= {1, 2, 7}
+    assert max(sizes) > 20 or name in EVERY_COMBINATION
 
 
-@pytest.mark.parametrize("shots", long_tables().values(), ids=long_tables())
-@pytest.mark.parametrize("check", SCHEME_CONTRACT, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", sorted({*schemes()} - {"averages", "subset"}))  # these two list every combination
-def test_scheme_on_long_tables(name, check, shots):
-    check(make_scheme(name), shots)
+def test_there_are_schemes_of_every_kind():
+    kinds = {cls.kind for cls in schemes().values()}
+
+    assert kinds == {ANY_SHOTS, B_VALUES, LINES, FRAMES, PHASE_ENCODES, DYNAMIC_LINES, SPOKES, VIEWS}
+    assert len(schemes()) >= 17
 
 
 class FirstN(Scheme):
@@ -95,6 +129,31 @@ class Gamble(FirstN):
         return super()._counts(shots, {"n": 1 + int(setting["seed"]) % len(shots)})
 
 
+class Lenient(FirstN):
+    """Made for frames, and takes anything."""
+
+    kind = FRAMES
+
+    def check(self, shots: ShotTable) -> None:
+        pass
+
+
+class Hollow(FirstN):
+    """Promises a centre of three shots and takes them by chance."""
+
+    def parameters(self, shots: ShotTable) -> tuple[Parameter, ...]:
+        return (Parameter("centre", low=0.0, high=1.0), Parameter("seed", low=0, high=99, integer=True))
+
+    def settings(self, shots: ShotTable) -> Iterator[Setting]:
+        yield {"centre": 0.5, "seed": 0}
+
+    def centre_size(self, shots: ShotTable, setting: Setting) -> int:
+        return 3
+
+    def _counts(self, shots: ShotTable, setting: Setting) -> NDArray[np.int64]:
+        return np.roll(super()._counts(shots, {"n": 4}), int(setting["seed"]))
+
+
 class Stubborn(Gamble):
     """The seed does nothing."""
 
@@ -120,6 +179,8 @@ def test_a_sound_scheme_passes(shots):
         (Backwards, "check_monotone_in_length"),
         (Gamble, "check_seed"),
         (Stubborn, "check_seed"),
+        (Lenient, "check_kind"),
+        (Hollow, "check_centre"),
     ],
 )
 def test_the_contract_finds_what_is_broken(broken, by):

@@ -30,6 +30,7 @@ def prostate(scanwise_command, tmp_path):
         (("menu.modalities.t2w.matrix=[160,160]",), ("t2w", "matrix")),
         (("menu.modalities.t2w.train_length=65",), ("echo train", "64")),
         (("menu.modalities.t2w.schemes=[equispacd]",), ("equispacd", "equispaced")),
+        (("menu.modalities.t2w.schemes=[poisson_disc_2d]",), ("'poisson_disc_2d' is for phase encodes", "what['ky']")),
         (("menu.modalities.t2w.snr=0",), ("SNR",)),
         (("menu.modalities.dce.wait_setups=[dce_01]",), ("waiting", "12")),
         (("cohort.worlds=[1,1]",), ("worlds",)),
@@ -84,3 +85,17 @@ def test_a_protocol_for_another_shot_table_is_refused(prostate, tmp_path):
 
     assert answer.code == 2
     assert "64 shots, but the protocol counts 63" in answer.err
+
+
+def test_patterns_are_learned_through_the_command(prostate, tmp_path):
+    typed = ("search=learned", "search.levels=2", "search.starts=1", "search.steps=3")
+
+    answer = prostate("stage=fit", *typed)
+    assert answer.code == 0, answer.err
+    answer = prostate("stage=search", *typed)
+
+    assert answer.code == 0, answer.err
+    (result,) = (tmp_path / "runs" / "prostate_small").glob("*/search/r0f0.json")
+    found = json.loads(result.read_text("utf-8"))
+    assert found["how"] == "learned by gradient (bernoulli), 2 budgets of money, 2 starts each"
+    assert len(found["protocols"]) > 6

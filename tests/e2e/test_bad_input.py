@@ -119,6 +119,7 @@ def _set(path: str, value):
         ("budget", {"money": -5.0}, ("money", "-5")),
         ("budget", {"mony": 5.0}, ("mony", "money")),
         ("limits", {"money": "abc"}, ("abc", "money")),
+        ("limits", {"minutes": -1.0}, ("minutes", "-1")),
     ],
 )
 def test_a_wrong_configuration(study, scanwise_command, tmp_path, path, value, words):
@@ -177,6 +178,32 @@ def test_wrong_data(study, scanwise_command, tmp_path, table, words):
 )
 def test_a_typing_error(scanwise_command, tmp_path, typed, words):
     refused(scanwise_command(typed, f"out={tmp_path / 'runs'}"), *words)
+    nothing_written(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (("mandatory=[scan]", "limits.money=50"), ("limits.money=50", "'scan'", "takes 120")),
+        (("search=tpe", "mandatory=[scan,bloods]", "limits.money=125"), ("limits.money=125", "bloods + scan", "129")),
+        (("search=gp",), ("gp", "merely on or off", "search.sampler=tpe")),
+        (("search=tpe", "search.storage=postgresql://nobody@127.0.0.1:1/x"), ("does not answer", "127.0.0.1")),
+        (("search=tpe", "search.storage=sqlite:///x.db"), ("search.storage", "sqlite", "postgresql://")),
+        (("search=tpe", "search.warm_start=nowhere"), ("search.warm_start", "nowhere", "searched")),
+        (("search=tpe", "search.batch_size=0"), ("batch_size", "0")),
+        (("search=lattice", "search.max_protocols=2"), ("max_protocols", "2")),
+        (("launcher.workers=0",), ("launcher.workers", "0")),
+        (("launcher=slurn",), ("slurn", "slurm")),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_before_training(study, scanwise_command, tmp_path, typed, words):
+    if any("postgresql" in text for text in typed):
+        pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'scanwise[cluster]'")
+    if "search=gp" in typed:  # two values of blood, one or both
+        panel = _set("menu/modalities/bloods/schemes", ["subset"])
+        refused(scanwise_command(*study(panel), *typed), *words)
+    else:
+        refused(scanwise_command(*study(), *typed), *words)
     nothing_written(tmp_path)
 
 

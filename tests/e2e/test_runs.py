@@ -332,6 +332,9 @@ def test_a_wider_budget_never_gives_a_dearer_answer_than_it_allows(home):
         (("search=tpe", "search.n_trials=12"), "TPE"),
         (("search=nsga2", "search.n_trials=12"), "NSGA-II"),
         (("search=random", "search.n_trials=12"), "random"),
+        (("search=uniform",), "all modalities shortened alike"),
+        (("search=separate",), "the best of each modality alone"),
+        (("search=greedy",), "greedy growth by setting"),
         (("split=holdout",), "exact lattice"),
         (("split=site", "split.learn=[northside]", "split.judge=[southside]", "split.inner=2"), "exact lattice"),
         (("limits.money=150", "mandatory=[exercise_test]"), "exact lattice"),
@@ -415,7 +418,7 @@ def test_help_shows_what_to_type(scanwise_command, tmp_path, monkeypatch):
         assert line in answer.out
     options = {
         group: [path.stem for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
-        for group in ("cohort", "experiment", "menu", "model", "search", "split", "trainer")
+        for group in ("cohort", "experiment", "launcher", "menu", "model", "search", "split", "trainer")
     }
     for group, names in options.items():
         assert f"{group}: {', '.join(names)}\n" in answer.out

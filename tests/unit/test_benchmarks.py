@@ -173,3 +173,15 @@ def test_samplers_are_judged_against_the_lattice(script: Any, tmp_path: Path) ->
 def test_generation_speed_counts_studies(script: Any, tmp_path: Path) -> None:
     content = script("generation_speed").main(["--n", "60", "--repeats", "1", "--out", str(tmp_path)])
     check(content, tmp_path, "generation_speed", 1)
+
+
+def test_workers_are_timed_and_killed(script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS.parent / "scale")
+    tiny = ["--workers", "1", "2", "--trials", "12", "--batch-size", "4", "--seconds", "0.05", "--patients", "0"]
+    content = script("workers").main([*tiny, "--kill-runs", "1", "--kill-trials", "48", "--out", str(tmp_path)])
+    check(content, tmp_path, "workers", 4)
+    assert content["command"].startswith("python experiments/scale/workers.py ")
+    assert [row["workers"] for row in content["tables"]["Together"]] == [1, 2]
+    (killed,) = content["tables"]["Killed"]
+    assert (killed["complete"], killed["lost"], killed["duplicate"]) == (48, 0, 0)
+    assert killed["as without a kill"] is True

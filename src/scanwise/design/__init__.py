@@ -1,27 +1,51 @@
 """The vocabulary: shots, set-ups, costs, schemes, modalities, menus, protocols. numpy only."""
 
+from scanwise.design.angle_schemes import GoldenAngle, LimitedAngle, SparseViews
 from scanwise.design.cost import COST_AXES, Budget, Cost, amount
 from scanwise.design.data import Column, Fold, PatientData, Patients, ProductScorer, Scorer
 from scanwise.design.imaging import TISSUE_MAPS, ImagingModality, Scene
 from scanwise.design.lattice import Product, random_counts, random_protocol, settings_of
-from scanwise.design.menu import BillItem, Menu
-from scanwise.design.modality import Measurement, Modality, modality_kinds, register_modality
-from scanwise.design.protocol import Protocol
-from scanwise.design.sampling_schemes import (
-    Averages,
+from scanwise.design.line_schemes import (
     Equispaced,
-    FirstN,
+    GaussianDensity,
     LowResolution,
     PartialFourier,
     PoissonDisc,
     VariableDensity,
 )
+from scanwise.design.menu import BillItem, Menu
+from scanwise.design.modality import Measurement, Modality, modality_kinds, register_modality
+from scanwise.design.pattern import SamplingPattern, sampling_pattern
+from scanwise.design.protocol import Protocol
 from scanwise.design.scheme import Parameter, Scheme, Setting, Subset, Whole, make_scheme, register_scheme, schemes
+from scanwise.design.series_schemes import Averages, FirstN, KtLattice, KtRandom
+from scanwise.design.shot_kinds import (
+    ANY_SHOTS,
+    B_VALUES,
+    DYNAMIC_LINES,
+    FRAMES,
+    GOLDEN_ANGLE_RAD,
+    LINES,
+    PHASE_ENCODES,
+    SPOKES,
+    VIEWS,
+    ShotKind,
+)
 from scanwise.design.shots import Setup, ShotTable
+from scanwise.design.volume_schemes import PoissonDisc2D, VariableDensity2D
 
 __all__ = [
+    "ANY_SHOTS",
+    "B_VALUES",
     "COST_AXES",
+    "DYNAMIC_LINES",
+    "FRAMES",
+    "GOLDEN_ANGLE_RAD",
+    "LINES",
+    "PHASE_ENCODES",
+    "SPOKES",
     "TISSUE_MAPS",
+    "VIEWS",
     "Averages",
     "BillItem",
     "Budget",
@@ -30,7 +54,12 @@ __all__ = [
     "Equispaced",
     "FirstN",
     "Fold",
+    "GaussianDensity",
+    "GoldenAngle",
     "ImagingModality",
+    "KtLattice",
+    "KtRandom",
+    "LimitedAngle",
     "LowResolution",
     "Measurement",
     "Menu",
@@ -40,17 +69,22 @@ __all__ = [
     "PatientData",
     "Patients",
     "PoissonDisc",
+    "PoissonDisc2D",
     "Product",
     "ProductScorer",
     "Protocol",
+    "SamplingPattern",
     "Scene",
     "Scheme",
     "Scorer",
     "Setting",
     "Setup",
+    "ShotKind",
     "ShotTable",
+    "SparseViews",
     "Subset",
     "VariableDensity",
+    "VariableDensity2D",
     "Whole",
     "amount",
     "make_scheme",
@@ -59,6 +93,7 @@ __all__ = [
     "random_protocol",
     "register_modality",
     "register_scheme",
+    "sampling_pattern",
     "schemes",
     "settings_of",
 ]

@@ -40,7 +40,8 @@ class Menu:
     Raises
     ------
     ScanwiseError
-        For duplicate names, a set-up no one defined, or a reference that does not fit the shot tables.
+        For duplicate names, a set-up no one defined, a scheme for shots of another kind, or a reference that does not
+        fit the shot tables.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class Menu:
         for modality in modalities:
             if modality.name in self.modalities:
                 raise ScanwiseError(f"two modalities of the menu are called {modality.name!r}", "names must be unique")
+            for scheme in modality.schemes:
+                scheme.check(modality.shots)
             self.modalities[modality.name] = modality
         if not self.modalities:
             raise ScanwiseError("a menu needs at least one modality")

@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from scanwise.design.shot_kinds import ANY_SHOTS, ShotKind
 from scanwise.design.shots import ShotTable
 from scanwise.errors import ScanwiseError, did_you_mean
 
@@ -50,7 +51,7 @@ class Parameter:
                 raise ScanwiseError(f"{self.name} must be one of {self.choices}, but got {value!r}")
             return
         if (
-            isinstance(value, str)
+            not isinstance(value, int | float | np.number)
             or not self.low <= value <= self.high
             or (self.integer and not float(value).is_integer())
         ):
@@ -59,9 +60,16 @@ class Parameter:
 
 
 class Scheme(ABC):
-    """A family of sampling patterns for one modality; resolution-independent, seeded through its parameters."""
+    """A family of sampling patterns for one modality; resolution-independent, seeded through its parameters.
+
+    Attributes
+    ----------
+    name : identifier, lower case.
+    kind : what the shots of a table must be; tables of another kind are refused.
+    """
 
     name: ClassVar[str]
+    kind: ClassVar[ShotKind] = ANY_SHOTS
 
     @abstractmethod
     def parameters(self, shots: ShotTable) -> tuple[Parameter, ...]:
@@ -77,8 +85,9 @@ class Scheme(ABC):
         Raises
         ------
         ScanwiseError
-            If a parameter is missing, unknown, or out of range.
+            If the table is of another kind, or a parameter is missing, unknown, or out of range.
         """
+        self.check(shots)
         known = {parameter.name: parameter for parameter in self.parameters(shots)}
         for name in setting:
             if name not in known:
@@ -88,6 +97,21 @@ class Scheme(ABC):
                 raise ScanwiseError(f"scheme {self.name!r} needs a value for {name!r}")
             parameter.check(setting[name])
         return self._counts(shots, setting)
+
+    def check(self, shots: ShotTable) -> None:
+        """Raise a `ScanwiseError` where the shots of a table are not what this scheme is made for."""
+        try:
+            self.kind.check(shots)
+        except ScanwiseError as error:
+            raise ScanwiseError(f"scheme {self.name!r} is for {self.kind.name}: {error.message}", error.hint) from None
+
+    def centre_size(self, shots: ShotTable, setting: Setting) -> int:
+        """Return how many shots the fully sampled centre asks for; 0 for schemes without one.
+
+        An acquisition with fewer shots than that is all centre. Whoever asks for one pattern by hand is told so
+        (`sampling_pattern`); a search, in which parameters meet by chance, is not.
+        """
+        return 0
 
     @abstractmethod
     def _counts(self, shots: ShotTable, setting: Setting) -> NDArray[np.int64]: ...

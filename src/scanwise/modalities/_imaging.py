@@ -182,7 +182,7 @@ class SimulatedScan(ImagingModality):
     def _refuse_bad_settings(self) -> None:
         """Let the signal equations look at the settings now, and not when the first patient comes."""
         voxels = torch.ones((1, 2 * self.matrix[0], 2 * self.matrix[1]))
-        self.signal({name: _SOFT_TISSUE[name] * voxels for name in self.maps}, torch.ones((1, 1, 1)))
+        self.signal({name: SOFT_TISSUE[name] * voxels for name in self.maps}, torch.ones((1, 1, 1)))
 
     def _complete(self, data: NDArray[Any], counts: Tensor) -> Tensor:
         """Return complete data as float32 and refuse, for `relaxed`, patients without and counts of another table."""
@@ -323,7 +323,7 @@ def central_mean(images: Tensor) -> Tensor:
     return (images.flatten(-2) @ weights).clamp(min=_SMALLEST_SCALE)[..., None, None]
 
 
-_SOFT_TISSUE = {
+SOFT_TISSUE = {
     "proton_density": 0.9,
     "t1_s": 1.8,
     "t2_s": 0.1,
@@ -349,7 +349,7 @@ def example_scene(patients: int, rendered: tuple[int, int], seed: int) -> Scene:
     rng = np.random.default_rng(seed)
     waves = [np.cos(np.pi * np.outer(np.arange(4), np.linspace(0, 1, n))) for n in rendered]
     maps = {}
-    for name, typical in _SOFT_TISSUE.items():
+    for name, typical in SOFT_TISSUE.items():
         texture = np.einsum("pij,iy,jx->pyx", rng.uniform(-1, 1, (patients, 4, 4)), *waves, optimize=True)
         maps[name] = (typical * (1 + _SPREAD * np.tanh(texture))).astype(np.float32)
     return Scene(

@@ -62,6 +62,8 @@ class AmortisedModel:
     batch_size: int = 512
 
     kind = "amortised network"
+    fuses = True
+    """Whether what it fits is a `scanwise.design.ProductScorer`."""
 
     def __post_init__(self) -> None:
         for name in ("n_evidence", "n_hidden", "prior_precision", "learning_rate", "steps", "members", "batch_size"):

@@ -48,10 +48,14 @@ _PARTS = 10
 """Parts the learning patients are dealt into where the split has none; each member leaves one out."""
 _STANDARDISE = 256
 """Learning patients from whom the scale of the images is taken."""
-_READ_AT_ONCE = 32
+_READ_AT_ONCE = 64
 """Patients whose maps are read at once: more do not fit into the cache of a core."""
+_TOGETHER = 16
+"""Protocols that threads share."""
 _FEW_AT_ONCE = 1024
 """Protocols of one image at most that are handed over at once."""
+_FEW = 0.03
+"""Share of a lattice, protocols of the fewest images, that is read at all places."""
 _TOLERANCE = 0.12
 """What leaving places out may change in a log odds, root mean square over a sample of protocols; see `image_parts`."""
 _AHEAD = 3
@@ -99,6 +103,11 @@ class ImageModel:
     only: str | None = None
 
     kind = "imaging network"
+
+    @property
+    def fuses(self) -> bool:
+        """Whether what it fits scores whole products of settings: a network for one protocol does not."""
+        return self.only is None
 
     def __post_init__(self) -> None:
         sizes = ("width", "n_blocks", "n_evidence", "n_hidden", "learning_rate", "steps", "batch_size", "members")
@@ -380,15 +389,18 @@ class ImageScorer:
         """Yield rows of a product and their probabilities; see `scanwise.design.ProductScorer`.
 
         The mean of the evidence is added up exactly. The log-sum-exp of the head is taken over the places that matter
-        for a patient, the fewest that reproduce the log odds of a sample of protocols (`Places`). Protocols of no image
-        or one are read at all places: what matters in others may not matter in them.
+        for a patient, the fewest that reproduce the log odds of a sample of protocols (`image_parts`). Protocols of the
+        fewest images, those of one at most in any case, are read at all places: they are not many, and what matters in
+        others may not matter in them.
         """
         reader = self._reader
         if reader.only is not None:
             raise ScanwiseError("a network for one protocol cannot score combinations", "leave model.only out")
         patients = np.asarray(patients, dtype=np.int64)
         wanted = np.ones(len(product), dtype=bool) if wanted is None else wanted
-        several = _n_images(product, list(reader.images)) > 1
+        n_images = _n_images(product, list(reader.images))
+        up_to = np.cumsum(np.bincount(n_images)) / len(product)
+        several = n_images > max(1, int(np.searchsorted(up_to, _FEW, side="right")) - 1)
         few = np.flatnonzero(wanted & ~several)
         for start in range(0, len(few), _FEW_AT_ONCE):
             rows = few[start : start + _FEW_AT_ONCE]
@@ -502,7 +514,7 @@ class ImageScorer:
         about = self._reader.about(self._reader.menu.matrix(protocols))
         return fit_calibration(logits, self._reader.data.label[patients], about)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode: what the scans keep of this is used with gradients by `slopes`
     def logits(self, protocols: Sequence[Protocol], patients: Patients) -> NDArray[np.float64]:
         """Return logits of the label before calibration, averaged over members, shape ``(protocols, patients)``."""
         patients = np.asarray(patients, dtype=np.int64)
@@ -522,7 +534,8 @@ class ImageScorer:
         features = {name: reader.features(name, patients).to(network.device) for name in reader.panels}
         absent = network.absent()
         logits = np.empty((len(protocols), len(patients)))
-        for row, protocol in enumerate(protocols):
+
+        def ingredients(protocol: Protocol) -> tuple[Tensor, list[Tensor]]:
             reader.menu.check(protocol)
             if reader.only not in (None, protocol):
                 raise ScanwiseError(
@@ -530,22 +543,32 @@ class ImageScorer:
                     "leave model.only out for a network that reads any protocol",
                 )
             asked = [(name, protocol.counts(name)) for name in reader.images if protocol.counts(name)]
-            images = self._evidence(member, network, asked, patients)
             shared = absent.expand(len(patients), -1)
             for name in reader.panels:
                 if protocol.counts(name):
                     counts = torch.as_tensor(protocol.counts(name), device=network.device)[None]
                     shared = shared + network.encode_panel(name, features[name], counts)
+            return shared, self._evidence(member, network, asked, patients)
+
+        @torch.inference_mode()
+        def read(added: tuple[Tensor, list[Tensor]]) -> NDArray[np.float64]:
+            shared, images = added
             step = _READ_AT_ONCE if network.device.type == "cpu" else 4 * _CHUNK
+            found = []
             for start in range(0, len(patients), step):
                 rows = slice(start, start + step)
-                evidence = shared[rows, None, :]
+                evidence = shared[rows, None].repeat(1, network.n_places if images else 1, 1)
                 for kept in images:
-                    evidence = evidence + kept[rows].to(evidence.dtype)
+                    evidence += kept[rows]
+                mean = evidence.mean(1)
                 if not images:
-                    evidence = evidence.expand(-1, network.n_places, -1)
-                found, _ = network.head(evidence)
-                logits[row, rows] = found[:, 0].double().cpu().numpy()
+                    evidence = evidence.repeat(1, network.n_places, 1)
+                found.append(network.head.label_logits(evidence.flatten(0, 1)[None], mean[None])[0])
+            return torch.cat(found).double().cpu().numpy()
+
+        for start in range(0, len(protocols), _TOGETHER):
+            some = [ingredients(protocol) for protocol in protocols[start : start + _TOGETHER]]
+            logits[start : start + _TOGETHER] = in_threads(read, some) if len(some) > 1 else [read(some[0])]
         return logits
 
     def _evidence(

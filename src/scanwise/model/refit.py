@@ -39,6 +39,8 @@ class RefitModel:
     regularisation: tuple[float, ...] = (0.1,)
 
     kind = "logistic regression per protocol"
+    fuses = False
+    """Whether what it fits is a `scanwise.design.ProductScorer`."""
 
     def __post_init__(self) -> None:
         values = tuple(float(value) for value in np.ravel(self.regularisation))  # one number will do

@@ -26,6 +26,7 @@ from scanwise.physics.noise import (
     rician_variance,
 )
 from scanwise.physics.operator import Chain, Operator
+from scanwise.physics.radial import RadialEncoding, nufft_library
 from scanwise.physics.registry import (
     SignalEquation,
     operators,
@@ -56,6 +57,7 @@ __all__ = [
     "Operator",
     "ParkerAif",
     "PartialVolume",
+    "RadialEncoding",
     "SignalEquation",
     "ToftsTable",
     "add_noise",
@@ -76,6 +78,7 @@ __all__ = [
     "fft2c",
     "ifft2c",
     "inversion_recovery",
+    "nufft_library",
     "null_inversion_time_s",
     "operators",
     "partial_fourier_counts",

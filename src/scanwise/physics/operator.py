@@ -23,6 +23,8 @@ class Operator(ABC):
     """
 
     name: ClassVar[str]
+    extra: ClassVar[str] = ""
+    """Module that must be installed besides, where there is one."""
 
     @property
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The rule that picks a protocol: declared before anyone looks, applied to searching patients only."""
+"""The rule that picks a protocol: declared before anyone looks, chosen and ordered by searching patients only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ class Rule:
 
     Among the protocols within the budget, take the cheapest on the primary cost axis that the searching patients show
     to be non-inferior to the reference; where none is, the cheapest within one standard error of the highest AUC
-    (Breiman et al. 1984).
+    (Breiman et al. 1984). Where the judging patients took no part in the choice, non-inferior protocols are tested on
+    them in a fixed sequence: from the dearest on the front of the searching patients down, and the last one before the
+    first that fails is taken. Each test has the full level, because a later one counts only if all before it passed
+    (Maurer et al. 1995; Westfall and Krishen 2001).
 
     Raises
     ------
@@ -67,13 +70,23 @@ class Rule:
                 did_you_mean(self.primary, COST_AXES),
             )
 
-    def reading(self) -> str:
-        """Return the rule as one sentence."""
-        return (
+    def reading(self, *, in_sequence: bool) -> str:
+        """Return the rule as two sentences.
+
+        Parameters
+        ----------
+        in_sequence : whether other patients judge, in a fixed sequence; otherwise all patients judge in turn.
+        """
+        chosen = (
             f"Of all protocols within the budget, the one lowest in {self.primary.replace('_', ' ')} whose AUC the "
             f"searching patients show to be no more than {self.margin:g} below the reference (one-sided "
-            f"alpha {self.alpha:g}); where none is, the lowest within one standard error of the highest AUC. "
-            "Judged once on other patients."
+            f"alpha {self.alpha:g}); where none is, the lowest within one standard error of the highest AUC."
+        )
+        if not in_sequence:
+            return f"{chosen} Judged by networks that never saw the patients who judge."
+        return (
+            f"{chosen} The non-inferior ones on the front are judged on other patients from the dearest down, each at "
+            "the same level, and the last before the first that fails is taken (fixed-sequence test)."
         )
 
 
@@ -97,9 +110,18 @@ class Chooser:
     costs : of every protocol of the table.
     reference : key of the reference.
     rule : how to choose.
+    confirmed : whether other patients show a protocol to be non-inferior, for a fixed sequence of tests; `None` where
+        the judging patients took part in the choice.
     """
 
-    def __init__(self, table: ScoreTable, costs: Mapping[str, Cost], reference: str, rule: Rule) -> None:
+    def __init__(
+        self,
+        table: ScoreTable,
+        costs: Mapping[str, Cost],
+        reference: str,
+        rule: Rule,
+        confirmed: Mapping[str, bool] | None = None,
+    ) -> None:
         self._estimates = auc_with_covariance(table)
         difference, se = self._estimates.difference_to(reference)
         self.keys: tuple[str, ...] = table.protocols
@@ -109,6 +131,8 @@ class Chooser:
         self.non_inferior = (lower > -rule.margin) | np.array([key == reference for key in self.keys])
         self._costs = [costs[key] for key in self.keys]
         self._primary = rule.primary
+        self._reference = self.keys.index(reference)
+        self._confirmed = confirmed
 
     def pick(self, budget: Budget) -> Choice:
         """Return the protocol that the rule picks within a budget."""
@@ -117,7 +141,8 @@ class Chooser:
             return Choice(None, "nothing affordable")
         good = [row for row in affordable if self.non_inferior[row]]
         if good:
-            return Choice(self.keys[min(good, key=self._dearness)], "non-inferior")
+            row = min(good, key=self._dearness) if self._confirmed is None else self._in_sequence(good)
+            return Choice(self.keys[row], "non-inferior")
         best = max(affordable, key=lambda row: float(self.auc[row]))
         difference, se = self._estimates.difference_to(self.keys[best])
         alike = [row for row in affordable if difference[row] >= -se[row]]
@@ -137,6 +162,22 @@ class Chooser:
         """Return the keys of all protocols that are shown to be non-inferior, in the order they would be picked."""
         rows = np.flatnonzero(self.non_inferior).tolist()
         return [self.keys[row] for row in sorted(rows, key=self._dearness)]
+
+    def _in_sequence(self, good: Sequence[int]) -> int:
+        """Return the last protocol of the sequence before the first that fails; that one where it comes first."""
+        assert self._confirmed is not None  # noqa: S101 - for the type checker
+        front: list[int] = []
+        for row in sorted(good, key=self._dearness):
+            if not front or self.auc[row] > self.auc[front[-1]] or row == self._reference:
+                front.append(row)
+        if self._reference in front:  # what costs more than today is no saving
+            front = front[: front.index(self._reference) + 1]
+        passed = None
+        for row in reversed(front):
+            if row != self._reference and not self._confirmed[self.keys[row]]:
+                return row if passed is None else passed
+            passed = None if row == self._reference else row
+        return self._reference if passed is None else passed
 
     def _dearness(self, row: int) -> tuple[float, ...]:
         cost = self._costs[row]

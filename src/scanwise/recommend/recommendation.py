@@ -109,11 +109,6 @@ def recommend(record: Record, budget: Budget, rule: Rule) -> Recommendation:
     menu, reference = record.menu, record.menu.reference.key
     keys = record.test.protocols
     costs = {key: menu.price(Protocol.from_key(key)) for key in keys}
-    chooser = Chooser(record.tune, costs, reference, rule)
-    choice = chooser.pick(budget)
-    fold_choosers = [
-        Chooser(one_round(record.tune, index), costs, reference, rule) for index in range(record.tune.n_rounds)
-    ]
     assessments = dict(
         zip(
             keys,
@@ -132,7 +127,11 @@ def recommend(record: Record, budget: Budget, rule: Rule) -> Recommendation:
             strict=True,
         )
     )
-    nested = _nested(record, chooser, fold_choosers, choice, budget, rule) if len(fold_choosers) > 1 else None
+    # with one round the judging patients took no part in the choice
+    in_sequence = record.tune.n_rounds == 1
+    chooser = Chooser(record.tune, costs, reference, rule, _confirmed(assessments) if in_sequence else None)
+    choice = chooser.pick(budget)
+    nested = None if in_sequence else _nested(record, chooser, costs, choice, budget, rule)
     findings: list[Finding] = []
     if choice.key is not None:
         findings = guards(_case(record, assessments, choice.key, budget, rule, nested))
@@ -163,7 +162,7 @@ def recommend(record: Record, budget: Budget, rule: Rule) -> Recommendation:
             "specificity": rule.specificity,
             "thresholds": list(rule.thresholds),
             "primary": rule.primary,
-            "text": rule.reading(),
+            "text": rule.reading(in_sequence=in_sequence),
         },
         "budget": {"limits": budget.limits, "text": budget.reading(menu.currency)},
         "decision": decision,
@@ -185,11 +184,20 @@ def recommend(record: Record, budget: Budget, rule: Rule) -> Recommendation:
     return Recommendation(content)
 
 
+def _confirmed(assessments: Mapping[str, Assessment]) -> dict[str, bool]:
+    """Return which protocols the judging patients show to be non-inferior."""
+    return {
+        key: one.versus_reference is not None and one.versus_reference.verdict in ("better", "non-inferior")
+        for key, one in assessments.items()
+    }
+
+
 def _nested(
-    record: Record, chooser: Chooser, fold_choosers: Sequence[Chooser], choice: Choice, budget: Budget, rule: Rule
+    record: Record, chooser: Chooser, costs: Mapping[str, Cost], choice: Choice, budget: Budget, rule: Rule
 ) -> dict[str, Any]:
     reference = record.menu.reference.key
-    picks = [fold.pick(budget).key for fold in fold_choosers]
+    rounds = [one_round(record.tune, index) for index in range(record.tune.n_rounds)]
+    picks = [Chooser(table, costs, reference, rule).pick(budget).key for table in rounds]
     picked = [key for key in picks if key is not None]
     if not picked:
         return {"auc": None, "difference": None, "optimism": None, "picks": [], "text": "Nothing is affordable."}

@@ -82,6 +82,15 @@ class SinglePass(ABC):
         if self.objectives is not None:
             check_objectives(tuple(self.objectives))
 
+    def check(self, space: SearchSpace, *, budget: Budget, directories: Sequence[Path] = ()) -> None:
+        """Find what is wrong before any work; see `Search.check`."""
+        resolve_objectives(None if self.objectives is None else tuple(self.objectives), space.menu)
+        Limits(space, budget).check()
+
+    def is_shared(self, space: SearchSpace) -> bool:
+        """Whether several processes share the work: they do not, it is one process's work."""
+        return False
+
     def run(
         self,
         space: SearchSpace,
@@ -101,7 +110,7 @@ class SinglePass(ABC):
         ScanwiseError
             If no protocol is within the limits, or the scoring fails.
         """
-        Limits(space, budget).check()
+        self.check(space, budget=budget)
         objectives = resolve_objectives(None if self.objectives is None else tuple(self.objectives), space.menu)
         book = Book(space, objective, budget, progress, objectives)
         for protocol in enqueue:

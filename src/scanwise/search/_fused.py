@@ -19,6 +19,8 @@ ARRAYS = "lattice.npz"
 """Values and costs of every protocol of a fused lattice, in the folder of its search."""
 _CHECKED = 256
 """Protocols that are also scored one by one, to see how far the fused values are off."""
+_NOISE = 64
+"""Protocols among these whose differences say how large the noise is."""
 _SHARE_OF_NOISE = 0.25
 """How far they may be off, as a share of the noise."""
 _EXACT = 1e-6
@@ -100,7 +102,7 @@ def fuse_lattice(
         checked = np.sort(np.random.default_rng(0).choice(checked, size=_CHECKED, replace=False))
     some = product.protocols(checked)
     one_by_one = _values(scoring, some, batch_size)
-    noise = np.asarray(objective.noise(some), dtype=np.float64)
+    noise = np.asarray(objective.noise(some[:_NOISE]), dtype=np.float64)
     values, check = _fused(product, objective, wanted, checked, one_by_one, noise, progress)
 
     scored = np.flatnonzero(np.isfinite(values))

@@ -1,10 +1,9 @@
-"""The only module that imports Optuna: one study, asked and told in batches, recorded in a journal.
+"""The sampler at work: a study in memory that is asked and told in batches, whoever does the scoring.
 
-Two studies take part. The sampler works on one in memory; every finished trial is appended, whole, to one in a journal
-file. A killed process thus leaves no half-made trial behind, only (at worst) a torn last line, and a resumed search
-rebuilds in memory exactly what the sampler had seen: batches start at multiples of `batch_size`, the sampler of trial
-``n`` is seeded with ``(seed, n)`` alone, and a batch that was cut short is shown to the sampler as still running. So 40
-trials are the same bit for bit whether they were interrupted or not.
+Only finished batches, and the trials of the present one as still running, are ever shown to the sampler: batches start
+at multiples of `batch_size`, the sampler of trial ``n`` is seeded with ``(seed, n)`` alone, and a batch is told in the
+order of its numbers. So 40 trials are the same bit for bit whether they were interrupted or not, and whether one worker
+scored them or several.
 
 What is over a limit is never scored, but told as a *complete* trial with its true costs, the worst diagnosis value
 seen so far, and its constraints. Pruning it instead would hide the constraint from NSGA-II and the Gaussian process,
@@ -14,32 +13,28 @@ which read complete trials only; TPE ranks it by its constraints either way.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages import InMemoryStorage
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from scanwise.design import Cost, Protocol
 from scanwise.errors import ScanwiseError
-from scanwise.search._scoring import SAMPLERS, Ledger, Limits, Outcome, Progress, Scoring, Yardstick
+from scanwise.search._scoring import SAMPLERS, Ledger, Limits, Progress, Scoring, Yardstick
+from scanwise.search._store import Store, open_store
 from scanwise.search.result import DIAGNOSIS, SearchResult, directions
 from scanwise.search.space import SearchSpace
 
-JOURNAL = "journal.log"
-_STUDY = "scanwise"
-_IDENTITY = "scanwise:identity"
-_LOCK_GRACE_S = 5  # a lock is held for one append; an older one was left behind by a killed process
 _SCORED, _REPEATED, _OVER, _FAILED = "scored", "repeated", "over a limit", "failed"
+_POLL_S = (0.01, 0.5)  # how often a worker looks whether the others are done: at first, and at most
+_SAY_AFTER_S = 5.0
 
 
 def run_study(
@@ -53,11 +48,12 @@ def run_study(
     yardstick: Yardstick,
     seed: int,
     directory: Path | None,
+    storage: str | None,
     progress: Progress | None,
     first: Sequence[Protocol],
     data: str,
 ) -> SearchResult:
-    """Ask, score and tell until there are `n_trials` trials in all, and return what was found."""
+    """Ask, score and tell, alone or with others, until there are `n_trials` trials in all; return what was found."""
     identity = {
         "space": space.fingerprint(),
         "objectives": list(yardstick.objectives),
@@ -68,24 +64,85 @@ def run_study(
         "batch_size": batch_size,
         "seed": seed,
     }
-    with _quiet():
-        journal = Journal(None if directory is None else directory / JOURNAL, identity)
-        study = Study(space, sampler=sampler, seed=seed, yardstick=yardstick, limits=limits, scoring=scoring)
-        study.restore(journal, first, batch_size)
-        n_known = len(journal.trials)
-        for start in range(n_known // batch_size * batch_size, n_trials if n_known < n_trials else 0, batch_size):
-            stop = min(start + batch_size, n_trials)
-            for trial in study.batch(stop):
-                journal.append(trial, study.system_attrs)
-            scoring.raise_broken()
-            text = study.close_batch()
+    with _quiet(), closing(open_store(directory, storage, identity, batch_size)) as store:
+        study = Study(space, sampler=sampler, seed=seed, yardstick=yardstick, limits=limits, first=first)
+        known = store.trials
+        total = max(n_trials, len(known))
+        for start in range(0, total, batch_size):
+            stop = min(start + batch_size, total)
+            batch = known[start:stop]
+            if len(batch) == stop - start and all(trial.state.is_finished() for trial in batch):
+                for trial in batch:
+                    study.show(trial)
+                study.close_batch(batch)
+                continue
+            with store.alone():
+                _propose(study, store, start, stop)
+            _score(study, store, slice(start, stop), scoring, progress, total)
+            text = study.close_batch(store.trials[start:stop])
             if progress is not None:
-                progress(stop, n_trials, text)
+                progress(stop, total, text)
         return study.result(SAMPLERS[sampler])
 
 
+def _propose(study: Study, store: Store, start: int, stop: int) -> None:
+    """Show the trials of a batch that are there to the sampler, and ask it for the others; only while alone."""
+    there = store.trials[start:stop]
+    for trial in there:
+        if "protocol" not in trial.user_attrs and not trial.state.is_finished():
+            # another tool left it here, running or waiting: its parameters are asked again under a new number
+            store.finish(trial, TrialState.FAIL, attrs={"outcome": _FAILED})
+        study.show(trial)
+    study.system_attrs = store.sampler_attrs
+    asked = [study.ask() for _ in range(start + len(there), stop)]
+    store.create(asked, study.system_attrs)
+
+
+def _score(study: Study, store: Store, part: slice, scoring: Scoring, progress: Progress | None, total: int) -> None:
+    """Score what nobody else does until every trial of the batch is finished."""
+    poll, idle_since, scored = _POLL_S[0], time.monotonic(), 0
+    while True:
+        batch = store.trials[part]
+        left = [trial for trial in batch if study.needs_score(trial)]
+        if not left:
+            break
+        claimed = store.claim(left, 1 if store.shared else len(left))
+        if claimed:
+            try:
+                for trial, ending in zip(claimed, study.endings(claimed, scoring), strict=False):
+                    store.finish(trial, *ending)
+            finally:
+                store.release(claimed)
+            scoring.raise_broken()
+            poll, idle_since, scored = _POLL_S[0], time.monotonic(), scored + len(claimed)
+            continue
+        if progress is not None and time.monotonic() - idle_since > _SAY_AFTER_S:
+            text = f"waiting for {len(left)} of {len(batch)} trials that other workers score"
+            if not scored:
+                text += "; search.batch_size should be a multiple of the number of workers"
+            progress(part.start, total, text)
+            idle_since = time.monotonic()
+        time.sleep(poll)
+        poll = min(2 * poll, _POLL_S[1])
+    with store.alone():
+        batch = store.trials[part]
+        for trial in batch:
+            if not trial.state.is_finished():
+                store.finish(trial, *study.ending_without_score(trial, batch))
+
+
+Ending = tuple[TrialState, list[float] | None, dict[str, Any]]
+"""How a trial ends: state, values of the objectives, further attributes."""
+
+
 class Study:
-    """The study in memory that the sampler works on."""
+    """The study in memory that the sampler works on, a batch at a time: `show` or `ask` its trials, then `close_batch`.
+
+    Parameters
+    ----------
+    space, sampler, seed, yardstick, limits : of the search.
+    first : protocols to ask for before the sampler is asked.
+    """
 
     def __init__(
         self,
@@ -95,300 +152,136 @@ class Study:
         seed: int,
         yardstick: Yardstick,
         limits: Limits,
-        scoring: Scoring,
+        first: Sequence[Protocol],
     ) -> None:
         self._space = space
         self._sampler = sampler
         self._seed = seed
         self._yardstick = yardstick
         self._limits = limits
-        self._scoring = scoring
         self._storage = InMemoryStorage()
         self._study = optuna.create_study(storage=self._storage, directions=_directions(yardstick.objectives))
         self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
         self._ledger = Ledger(space.menu, yardstick)
         self._worst = 0.0
-        self._n_closed = 0
-        self._pending: dict[str, Mapping[str, Any]] = {}  # parameters to ask for first, by protocol key
-        self._unfinished: list[FrozenTrial] = []  # recorded trials of a batch that was cut short
-
-    @property
-    def trials(self) -> list[FrozenTrial]:
-        """All trials by number."""
-        return self._study.get_trials(deepcopy=False)
+        self._wanted: dict[str, Mapping[str, Any]] = {one.key: space.params(one) or {} for one in first}
+        self._asked: set[str] = set()  # protocol keys of all trials
+        self._in_batch: set[str] = set()  # of those in this batch that are to be scored
+        self._finished: list[FrozenTrial] = []
 
     @property
     def system_attrs(self) -> Mapping[str, Any]:
         """What a sampler keeps beside the trials (the parents of a generation)."""
         return self._storage.get_study_system_attrs(self._study_id)
 
-    def restore(self, journal: Journal, first: Sequence[Protocol], batch_size: int) -> None:
-        """Show the recorded trials to the sampler, those of an unfinished batch as still running."""
-        recorded = journal.trials
-        for key, value in journal.sampler_attrs.items():
+    @system_attrs.setter
+    def system_attrs(self, attrs: Mapping[str, Any]) -> None:
+        for key, value in attrs.items():
             self._storage.set_study_system_attr(self._study_id, key, value)
-        full = len(recorded) // batch_size * batch_size
-        for number, trial in enumerate(recorded):
-            if number < full:
-                self._study.add_trial(trial)
+
+    def show(self, trial: FrozenTrial) -> None:
+        """Show a trial of this batch to the sampler as still running."""
+        self._study.add_trial(_in_state(trial, TrialState.RUNNING))
+        key = trial.user_attrs.get("protocol")
+        if key is None:
+            self._wanted = {**self._asked_elsewhere(trial), **self._wanted}
+            return
+        self._asked.add(key)
+        if trial.user_attrs["outcome"] in (_SCORED, _FAILED):
+            self._in_batch.add(key)
+
+    def ask(self) -> FrozenTrial:
+        """Return the next proposal, waiting, with its protocol, its limits, and what is to be done about it."""
+        number = len(self._study.get_trials(deepcopy=False))
+        self._study.sampler = _make_sampler(self._sampler, seed_for(self._seed, number), self._space.n_parameters)
+        wanted = next((params for key, params in self._wanted.items() if key not in self._asked), None)
+        if wanted is not None:
+            self._study.enqueue_trial(dict(wanted))
+        trial = self._study.ask()
+        protocol = self._space.suggest(trial)
+        key = protocol.key
+        excess = self._limits.excess(self._space.menu.price(protocol))
+        for axis, share in excess.items():  # before any work: a trial without constraints counts as feasible
+            trial.set_constraint(axis, share)
+        outcome = _SCORED
+        if any(share > 0 for share in excess.values()):
+            outcome = _OVER
+        elif key in self._ledger.scores or key in self._in_batch:
+            outcome = _REPEATED
+        else:
+            self._in_batch.add(key)
+        self._asked.add(key)
+        trial.set_user_attr("protocol", key)
+        trial.set_user_attr("outcome", outcome)
+        return _in_state(self._study.get_trials(deepcopy=False)[number], TrialState.WAITING)
+
+    def needs_score(self, trial: FrozenTrial) -> bool:
+        """Whether somebody has to score this trial."""
+        return not trial.state.is_finished() and trial.user_attrs["outcome"] == _SCORED
+
+    def endings(self, trials: Sequence[FrozenTrial], scoring: Scoring) -> Iterator[Ending]:
+        """Score trials; fewer come back where the objective turns out to be broken."""
+        protocols = [Protocol.from_key(trial.user_attrs["protocol"]) for trial in trials]
+        for protocol, outcome in zip(protocols, scoring(protocols), strict=False):
+            if outcome.failed:
+                attrs = {"outcome": _FAILED, "error": outcome.error, "traceback": outcome.traceback}
+                yield TrialState.FAIL, None, attrs
             else:
-                self._study.add_trial(_running(trial))
-                self._unfinished.append(trial)
-            self._enter(trial)
-            if (number + 1) % batch_size == 0:
-                self.close_batch()
-        wanted = {**journal.requeue(self._space), **{one.key: self._space.params(one) or {} for one in first}}
-        seen = {trial.user_attrs.get("protocol") for trial in recorded}
-        self._pending = {key: params for key, params in wanted.items() if key not in seen}
+                yield TrialState.COMPLETE, self._values(protocol, outcome.value), {}
 
-    def batch(self, stop: int) -> list[FrozenTrial]:
-        """Ask for trials up to number `stop`, score what is new, tell all; return the new ones in order."""
-        asked = [self._ask() for _ in range(len(self.trials), stop)]
-        new = {one.key: one for _, one, over in asked if not over and one.key not in self._ledger.scores}
-        outcomes = dict(zip(new, self._scoring(list(new.values())), strict=False))
+    def ending_without_score(self, trial: FrozenTrial, batch: Sequence[FrozenTrial]) -> Ending:
+        """Return the ending of a trial that is over a limit, or repeats another one that is finished."""
+        key = trial.user_attrs["protocol"]
+        protocol = Protocol.from_key(key)
+        if trial.user_attrs["outcome"] == _OVER:
+            return TrialState.COMPLETE, self._values(protocol, self._worst), {}
+        if key in self._ledger.scores:
+            return TrialState.COMPLETE, self._values(protocol, self._ledger.scores[key]), {}
+        same = next(one for one in batch if one.user_attrs.get("protocol") == key and one.state.is_finished())
+        if same.state == TrialState.COMPLETE:
+            return TrialState.COMPLETE, list(same.values), {}
+        attrs: dict[str, Any] = {name: same.user_attrs[name] for name in ("outcome", "error", "traceback")}
+        return TrialState.FAIL, None, attrs
 
-        for recorded in self._unfinished:
-            self._study.tell(recorded.number, recorded.values, state=recorded.state)
-        self._unfinished = []
-        finished = []
-        for trial, protocol, over in asked:
-            if not over and protocol.key not in self._ledger.scores and protocol.key not in outcomes:
-                break  # the objective is broken: what was not scored is not recorded, and asked for again
-            self._tell(trial, protocol, over, outcomes.get(protocol.key))
-            frozen = self.trials[trial.number]
-            self._enter(frozen)
-            finished.append(frozen)
-        return finished
-
-    def close_batch(self) -> str:
-        """Take stock at the end of a batch; return the state of the front in a few words."""
+    def close_batch(self, batch: Sequence[FrozenTrial]) -> str:
+        """Tell the sampler how the trials of this batch ended; return the state of the front in a few words."""
+        for trial in batch:
+            self._study.tell(trial.number, trial.values, state=trial.state)
+            if trial.user_attrs.get("outcome") == _SCORED:
+                value = trial.values[self._yardstick.objectives.index(DIAGNOSIS)]
+                self._ledger.add(Protocol.from_key(trial.user_attrs["protocol"]), value)
+        self._finished += batch
+        self._in_batch.clear()
         self._worst = min(self._ledger.scores.values(), default=0.0)
-        self._n_closed = len(self.trials)
         return self._ledger.close_batch()
 
     def result(self, sampler: str) -> SearchResult:
         """Return what was found."""
-        trials = self.trials
-        if len(trials) != self._n_closed:
-            self.close_batch()
-        marks = [trial.user_attrs.get("outcome", _FAILED) for trial in trials]
-        words = [f"Optuna ({sampler}), {len(trials)} trials: {len(self._ledger.scores)} different protocols scored"]
+        marks = [trial.user_attrs.get("outcome", _FAILED) for trial in self._finished]
+        words = [f"Optuna ({sampler}), {len(marks)} trials: {len(self._ledger.scores)} different protocols scored"]
         for mark, text in ((_REPEATED, "repeated"), (_OVER, "over the limits not scored"), (_FAILED, "failed")):
             if mark in marks:
                 words.append(f"{marks.count(mark)} {text}")
         failures = [
             (trial.user_attrs.get("protocol", "?"), trial.user_attrs["error"])
-            for trial in trials
+            for trial in self._finished
             if "error" in trial.user_attrs
         ]
         return self._ledger.result(", ".join(words), complete=False, failures=failures)
 
-    def _ask(self) -> tuple[optuna.Trial, Protocol, bool]:
-        number = len(self.trials)
-        self._study.sampler = _make_sampler(self._sampler, seed_for(self._seed, number), self._space.n_parameters)
-        if self._pending:
-            self._study.enqueue_trial(dict(self._pending.pop(next(iter(self._pending)))))
-        trial = self._study.ask()
-        protocol = self._space.suggest(trial)
-        excess = self._limits.excess(self._space.menu.price(protocol))
-        for axis, share in excess.items():  # before any work: a trial without constraints counts as feasible
-            trial.set_constraint(axis, share)
-        trial.set_user_attr("protocol", protocol.key)
-        return trial, protocol, any(share > 0 for share in excess.values())
-
-    def _tell(self, trial: optuna.Trial, protocol: Protocol, over: bool, outcome: Outcome | None) -> None:
-        known = self._ledger.scores.get(protocol.key)
-        if over:
-            mark, value = _OVER, self._worst
-        elif known is not None:
-            mark, value = _REPEATED, known
-        elif outcome is not None and not outcome.failed:
-            mark, value = _SCORED, outcome.value
-        else:
-            trial.set_user_attr("outcome", _FAILED)
-            if outcome is not None:
-                trial.set_user_attr("error", outcome.error)
-                trial.set_user_attr("traceback", outcome.traceback)
-            self._study.tell(trial, state=TrialState.FAIL)
-            return
-        trial.set_user_attr("outcome", mark)
+    def _values(self, protocol: Protocol, value: float) -> list[float]:
         cost = self._space.menu.price(protocol)
-        self._study.tell(trial, [_objective(name, value, cost) for name in self._yardstick.objectives])
+        return [_objective(name, value, cost) for name in self._yardstick.objectives]
 
-    def _enter(self, trial: FrozenTrial) -> None:
-        if trial.user_attrs.get("outcome") == _SCORED:
-            value = trial.values[self._yardstick.objectives.index(DIAGNOSIS)]
-            self._ledger.add(Protocol.from_key(trial.user_attrs["protocol"]), value)
-
-
-class Journal:
-    """Finished trials in an Optuna journal file: appended one line each, repaired after a torn write.
-
-    Parameters
-    ----------
-    path : the file, `None` = nothing is kept.
-    identity : what the search is about; a journal with another one is refused.
-
-    Raises
-    ------
-    ScanwiseError
-        If the journal belongs to another search, is damaged inside, or cannot be written.
-    """
-
-    def __init__(self, path: Path | None, identity: Mapping[str, Any]) -> None:
-        self._path = path.resolve() if path is not None else None  # a relative path would dangle in the lock
-        self._study: optuna.Study | None = None
-        self._known_attrs: dict[str, Any] = {}
-        self._left_behind: list[FrozenTrial] = []
-        if self._path is None:
-            return
-        with self._readable(), self._writable():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            lock = JournalFileOpenLock(str(self._path), grace_period=_LOCK_GRACE_S)
-            repair(self._path, lock)
-            self._storage = JournalStorage(JournalFileBackend(str(self._path), lock_obj=lock))
-            if _STUDY in [study.study_name for study in self._storage.get_all_studies()]:
-                self._study = optuna.load_study(study_name=_STUDY, storage=self._storage)
-            else:  # `load_if_exists` would write into a journal that may turn out to be another search's
-                self._study = optuna.create_study(
-                    storage=self._storage, study_name=_STUDY, directions=identity["directions"]
-                )
-            self._study_id = self._storage.get_study_id_from_name(_STUDY)
-            self._check(identity)
-            self._release_unfinished()
-            self._known_attrs = dict(self._storage.get_study_system_attrs(self._study_id))
-
-    @property
-    def trials(self) -> list[FrozenTrial]:
-        """The recorded trials by number."""
-        return [] if self._study is None else self._study.get_trials(deepcopy=False)
-
-    @property
-    def sampler_attrs(self) -> dict[str, Any]:
-        """What the sampler keeps beside the trials."""
-        return {key: value for key, value in self._known_attrs.items() if not key.startswith("study:")}
-
-    def append(self, trial: FrozenTrial, sampler_attrs: Mapping[str, Any]) -> None:
-        """Record one finished trial, and what the sampler noted meanwhile."""
-        if self._study is None or self._path is None:
-            return
-        with self._readable(), self._writable():
-            for key, value in sampler_attrs.items():
-                if key not in self._known_attrs:
-                    self._storage.set_study_system_attr(self._study_id, key, value)
-                    self._known_attrs[key] = value
-            self._study.add_trial(trial)
-            if len(self.trials) != trial.number + 1:
-                raise ScanwiseError(
-                    f"trial {trial.number} was recorded as number {len(self.trials) - 1} in {str(self._path)!r}",
-                    "another process searches in the same folder: stop one of them",
-                )
-
-    def requeue(self, space: SearchSpace) -> dict[str, Mapping[str, Any]]:
-        """Return the parameters of trials that someone started in this journal and did not finish, by protocol key."""
-        wanted: dict[str, Mapping[str, Any]] = {}
-        for trial in self._left_behind:
-            params = trial.params or trial.system_attrs.get("fixed_params", {})
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("error")  # a value out of range is only a warning to Optuna
-                    wanted[space.suggest(FixedTrial(dict(params))).key] = params
-            except (ValueError, UserWarning, ScanwiseError):
-                continue  # not all parameters were there, or not of this space: nothing that could be asked again
-        return wanted
-
-    def _check(self, identity: Mapping[str, Any]) -> None:
-        assert self._study is not None  # noqa: S101 - for the type checker
-        stored = self._study.user_attrs.get(_IDENTITY)
-        if stored is None and not self.trials:
-            self._study.set_user_attr(_IDENTITY, dict(identity))
-            self._study.set_metric_names(list(identity["objectives"]))
-            return
-        different = [key for key in identity if stored is None or stored.get(key) != identity[key]]
-        if [direction.name.lower() for direction in self._study.directions] != identity["directions"]:
-            different = sorted({*different, "directions"})
-        if different:
-            words = "; ".join(f"{key} was {(stored or {}).get(key)!r} and is {identity[key]!r}" for key in different)
-            raise ScanwiseError(
-                f"a search can only be resumed as it was begun, but in {str(self._path)!r} {words}",
-                "search in a new folder, or set back what was changed",
-            )
-        for trial in self.trials:  # a trial without constraints would count as feasible
-            if trial.state == TrialState.COMPLETE and (
-                "protocol" not in trial.user_attrs or not set(identity["budget"]) <= set(trial.constraints)
-            ):
-                raise ScanwiseError(
-                    f"every trial must carry its protocol and its limits, but trial {trial.number} in "
-                    f"{str(self._path)!r} does not",
-                    "something else wrote into the journal: search in a new folder",
-                )
-
-    def _release_unfinished(self) -> None:
-        """Fail trials that another tool left running or waiting here, to be asked again under a new number."""
-        self._left_behind = [trial for trial in self.trials if not trial.state.is_finished()]
-        for trial in self._left_behind:
-            self._storage.set_trial_user_attr(trial._trial_id, "outcome", _FAILED)
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-
-    @contextmanager
-    def _writable(self) -> Iterator[None]:
+    def _asked_elsewhere(self, trial: FrozenTrial) -> dict[str, Mapping[str, Any]]:
+        """Return the parameters of a trial that another tool started here and did not finish, by protocol key."""
+        params = trial.params or trial.system_attrs.get("fixed_params", {})
         try:
-            yield
-        except OSError as error:
-            raise ScanwiseError(
-                f"the journal {str(self._path)!r} cannot be written: {error.strerror or error}",
-                "free space or choose another folder, then start the same command again: it goes on where it was",
-            ) from error
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            AssertionError,
-        ) as error:  # what Optuna raises on lines that are no records
-            raise ScanwiseError(
-                f"the journal {str(self._path)!r} is damaged inside: {error!r}", "delete it and search again"
-            ) from error
-
-
-def repair(path: Path, lock: JournalFileOpenLock) -> bool:
-    """Cut a torn end off a journal and keep it in a ``.corrupt`` file; return whether there was one.
-
-    A process killed while it appends leaves a line without an end; the next append would be glued to it and make the
-    whole file unreadable. A line that was not ended was not acknowledged either, so nothing is lost. A last line that
-    is ended but no JSON (something was glued on, or the machine lost power) goes the same way.
-    """
-    if not path.exists():
-        return False
-    lock.acquire()
-    try:
-        content = path.read_bytes()
-        end = content.rfind(b"\n") + 1
-        while end and not _is_json(content[content.rfind(b"\n", 0, end - 1) + 1 : end]):
-            end = content.rfind(b"\n", 0, end - 1) + 1
-        tail = content[end:]
-        if not tail:
-            return False
-        with path.with_name(f"{path.name}.corrupt").open("ab") as file:
-            file.write(tail if tail.endswith(b"\n") else tail + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.truncate(path, end)
-        return True
-    finally:
-        lock.release()
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # a value out of range is only a warning to Optuna
+                return {self._space.suggest(FixedTrial(dict(params))).key: params}
+        except (ValueError, UserWarning, ScanwiseError):
+            return {}  # not all parameters were there, or not of this space: nothing that could be asked again
 
 
 def seed_for(base: int, number: int) -> int:
@@ -408,12 +301,11 @@ def _make_sampler(name: str, seed: int, n_parameters: int) -> optuna.samplers.Ba
     )
 
 
-def _running(trial: FrozenTrial) -> FrozenTrial:
-    distributions: dict[str, BaseDistribution] = trial.distributions
+def _in_state(trial: FrozenTrial, state: TrialState) -> FrozenTrial:
     return optuna.trial.create_trial(
-        state=TrialState.RUNNING,
+        state=state,
         params=trial.params,
-        distributions=distributions,
+        distributions=trial.distributions,
         user_attrs=trial.user_attrs,
         system_attrs=trial.system_attrs,
     )

@@ -151,18 +151,23 @@ class Limits:
 
         Prices are never negative, so what is mandatory, alone, is the cheapest protocol on every axis.
         """
-        cheapest = self.space.mandatory
-        cost = self.space.menu.price(cheapest)
-        missed = {axis: excess for axis, excess in self.budget.violations(cost).items() if excess > _ROUNDING}
-        if missed:
-            words = ", ".join(
-                f"{axis} {cost[axis]:g} is {excess:g} over {self.budget.limits[axis]:g}"
-                for axis, excess in missed.items()
+        space, menu = self.space, self.space.menu
+        broken: list[str] = []
+        for axis, excess in self.budget.violations(menu.price(space.mandatory)).items():
+            if excess <= _ROUNDING:
+                continue
+            limit = self.budget.limits[axis]
+            alone = [Protocol({name: counts}) for name, counts in space.mandatory.items()]
+            dearest = max(alone, key=lambda one: menu.price(one)[axis])
+            blamed = dearest if menu.price(dearest)[axis] - limit > _ROUNDING else space.mandatory
+            broken.append(
+                f"limits.{axis}={limit:g} contradicts {menu.reading(blamed)!r}, which is always acquired and takes "
+                f"{menu.price(blamed)[axis]:g}"
             )
+        if broken:
             raise ScanwiseError(
-                f"no protocol is within the limits: even the cheapest, {self.space.menu.reading(cheapest)!r}, "
-                f"misses them: {words}",
-                "raise these limits, or ask for fewer mandatory modalities",
+                f"no protocol is within the limits: {'; '.join(broken)}",
+                "raise the limit, or take the modality out of mandatory or menu.always",
             )
 
     def within(self, costs: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -265,27 +265,39 @@ class Learner:
         return _protocol(self._menu, counts)
 
     def _take_away(self, counts: Floats, mean: Floats) -> None:
-        """Take away the group of shots that is needed least for what it costs: a train of lines, or one shot."""
-        best: tuple[float, NDArray[np.int64]] | None = None
+        """Take away what is needed least for what it saves: a shot, a train of lines, or a whole modality."""
         now = self._price.of(counts)
+        best: tuple[float, Floats] | None = None
+        for without in self._less(counts, mean):
+            saved = now - self._price.of(without)
+            loss = float((np.minimum(mean, counts) - without).clip(min=0).sum())
+            if saved > 0 and (best is None or loss / saved < best[0]):
+                best = loss / saved, without
+        if best is None:
+            raise ScanwiseError(f"what must be taken costs more than {self._limit:g}", "raise the limit")
+        counts[:] = best[1]
+
+    def _less(self, counts: Floats, mean: Floats) -> Iterator[Floats]:
+        """Iterate over what is left when a part of one modality is taken away."""
         for name, modality in self._menu.modalities.items():
             columns = np.arange(len(counts))[self._menu.columns(name)]
             spare = columns[counts[columns] > self._least[columns]]
             if not spare.size:
                 continue
-            order = spare[np.argsort(mean[spare] - counts[spare], kind="stable")]
             train = _train_length(modality.shots.what)
-            size = (len(spare) - 1) % train + 1 if train > 1 else 1
-            group = order[:size]
+            order = spare[np.argsort(mean[spare] - counts[spare], kind="stable")]
+            parts = (
+                [order[: (len(spare) - 1) % train + 1]]
+                if train > 1
+                else [spare[at : at + 1] for at in range(len(spare))]
+            )
+            for part in parts:
+                without = counts.copy()
+                without[part] -= 1
+                yield without
             without = counts.copy()
-            without[group] -= 1
-            saved = now - self._price.of(without)
-            loss = float((mean[group] - without[group]).clip(min=0).sum())
-            if saved > 0 and (best is None or loss / saved < best[0]):
-                best = loss / saved, group
-        if best is None:
-            raise ScanwiseError(f"what must be taken costs more than {self._limit:g}", "raise the limit")
-        counts[best[1]] -= 1
+            without[spare] = self._least[spare]
+            yield without
 
     def _lengths(self, chance: Floats) -> Iterator[tuple[NDArray[np.int64], int]]:
         """Iterate over the free shots of every modality, none taken twice, and how many of them are taken."""

@@ -48,6 +48,9 @@ class SearchSpace:
     grid : only settings of the lattice may be proposed; a model that keeps what it has measured then measures each of
         them once, however many protocols are scored.
 
+    fusible : whether the objective scores whole products of settings (`ProductObjective`), so that a lattice may be
+        larger.
+
     Raises
     ------
     ScanwiseError
@@ -61,9 +64,11 @@ class SearchSpace:
         allowed: Collection[str] | None = None,
         *,
         grid: bool = False,
+        fusible: bool = False,
     ) -> None:
         self.menu = menu
         self.grid = grid
+        self.fusible = fusible
         self.mandatory = menu.always | (mandatory or Protocol())
         menu.check(self.mandatory)
         for name in allowed if allowed is not None else ():

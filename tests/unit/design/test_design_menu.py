@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from design_scenario import IMMEDIATE, TURNEY, Plain, one, turney_menu
 
-from scanwise.design import COST_AXES, Cost, Menu, Protocol, Setup, ShotTable, Subset, random_protocol
+from scanwise.design import COST_AXES, Cost, Menu, Protocol, Setup, ShotTable, Subset, make_scheme, random_protocol
 from scanwise.errors import ScanwiseError
 
 
@@ -190,6 +190,11 @@ def test_reference_and_always():
 
 def test_an_empty_reference_is_not_everything():
     assert Menu([one("ct")], reference=Protocol()).reference == Protocol()
+
+
+def test_a_scheme_for_shots_of_another_kind_is_refused():
+    with pytest.raises(ScanwiseError, match="scheme 'golden_angle' is for spokes"):
+        Menu([Plain("mri", ShotTable.build(["k0", "k1"]), [make_scheme("golden_angle")])])
 
 
 def test_what_a_modality_requires_must_be_on_the_menu():

@@ -168,6 +168,50 @@ def test_ties_are_broken_by_the_other_axes_then_by_auc():
     assert picked(a=cheap, b=nearly, c=cheap) == "b", "rounding of a sum is no price difference"
 
 
+def sequence_of(confirmed: str, *, reference_money: float = 9.0) -> str | None:
+    """Pick among a (cheapest) to d, all good and the dearer the better; `confirmed` passes on other patients."""
+    label = (np.arange(400) >= 200).astype(np.int64)
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=400)
+    odds = np.stack([base + quality * label for quality in (2.5, 2.0, 2.1, 2.2, 2.3)])
+    keys = ("r", "a", "b", "c", "d")
+    table = ScoreTable(keys, 1 / (1 + np.exp(-odds))[None], np.zeros((1, 400), int), label, np.full(400, "x"))
+    costs = {key: Cost(money=float(price)) for key, price in zip(keys, (reference_money, 1, 2, 3, 4), strict=True)}
+    verdicts = {key: key in confirmed for key in keys}
+    return Chooser(table, costs, "r", Rule(margin=0.2), verdicts).pick(Budget()).key
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "picked"),
+    [
+        ("abcd", "a"),
+        ("bcd", "b"),
+        ("cd", "c"),
+        ("ad", "d"),  # a passes, but after c has failed it does not count
+        ("d", "d"),
+        ("abc", "d"),  # the first one fails: nothing is confirmed, and that one is shown with its verdict
+        ("", "d"),
+    ],
+)
+def test_other_patients_judge_from_the_dearest_down_until_one_fails(confirmed, picked):
+    assert sequence_of(confirmed) == picked
+
+
+def test_what_is_dearer_than_today_is_not_in_the_sequence():
+    assert sequence_of("ab", reference_money=2.5) == "a"
+    assert sequence_of("cd", reference_money=0.5) == "r", "nothing is cheaper"
+
+
+def test_false_claims_in_a_sequence_keep_the_level_of_one_test():
+    rng = np.random.default_rng(1)
+    claims = 0
+    for _ in range(150):  # every protocol is inferior, and passes with the level of its test
+        passed = "".join(key for key in "abcd" if rng.random() < 0.1)
+        picked = sequence_of(passed)
+        claims += picked in passed
+    assert claims / 150 < 0.1 + 3 * np.sqrt(0.1 * 0.9 / 150)
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_the_pick_is_the_rule_in_plain_words(seed):
     chooser, table, costs = random_chooser(seed)
@@ -247,9 +291,12 @@ def test_a_rule_at_its_limits_and_in_words():
     rule = Rule(margin=0.001, alpha=0.49, level=0.5, thresholds=[0.2], n_resamples=100, primary="contrast_ml")
 
     assert rule.thresholds == (0.2,)
-    assert "contrast ml" in rule.reading()
-    assert "0.001" in rule.reading()
-    assert "0.49" in rule.reading()
+    for in_sequence in (True, False):
+        words = rule.reading(in_sequence=in_sequence)
+        assert "contrast ml" in words
+        assert "0.001" in words
+        assert "0.49" in words
+        assert ("fixed-sequence" in words) == in_sequence
 
 
 def small_test_table() -> ScoreTable:

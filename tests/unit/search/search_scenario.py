@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -155,17 +157,32 @@ class Objective:
 
 
 def main() -> None:
-    """Search slowly in a folder until killed: ``search_scenario.py FOLDER N_TRIALS``."""
+    """Search slowly in a folder until killed; the settings are words ``name=value``.
+
+    What is scored is noted in the folder, a line each: the process and the protocol. No worker begins before `crew`
+    workers were there.
+    """
     from scanwise.design import Budget
     from scanwise.search import OptunaSearch, SearchSpace
 
-    OptunaSearch(n_trials=int(sys.argv[2]), batch_size=3).run(
-        SearchSpace(make_menu()),
-        objective=Objective(pause_s=0.01),
-        budget=Budget(money=200.0),
-        seed=7,
-        directory=sys.argv[1],
+    settings = dict(word.split("=", 1) for word in sys.argv[2:])
+    folder, objective = Path(sys.argv[1]), Objective(pause_s=float(settings["pause_s"]))
+
+    def noted(protocols: Sequence[Protocol]) -> NDArray[np.float64]:
+        values = objective(protocols)
+        with (folder / "scored.txt").open("a", encoding="utf-8") as file:
+            file.writelines(f"{os.getpid()}\t{protocol.key}\n" for protocol in protocols)
+        return values
+
+    search = OptunaSearch(
+        n_trials=int(settings["n_trials"]),
+        batch_size=int(settings["batch_size"]),
+        storage=settings.get("storage"),
     )
+    (folder / f"ready-{os.getpid()}").touch()
+    while len(list(folder.glob("ready-*"))) < int(settings.get("crew", "1")):
+        time.sleep(0.005)
+    search.run(SearchSpace(make_menu()), objective=noted, budget=Budget(money=200.0), seed=7, directory=folder)
 
 
 if __name__ == "__main__":

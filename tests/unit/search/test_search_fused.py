@@ -47,7 +47,7 @@ class Fused(Objective):
 
 
 def fuse(objective: Objective, *, budget: Budget = FREE, keep: int = 20, **options: Any) -> SearchResult:
-    space = SearchSpace(make_menu())
+    space = SearchSpace(make_menu(), fusible=True)
     return LatticeSearch(max_protocols=100, keep=keep).run(space, objective=objective, budget=budget, **options)
 
 
@@ -183,7 +183,7 @@ def test_a_result_remembers_how_many_were_scored() -> None:
 
 
 def test_three_objectives_have_the_front_of_the_lattice() -> None:
-    space = SearchSpace(make_menu())
+    space = SearchSpace(make_menu(), fusible=True)
     axes = ["diagnosis", "money", "minutes"]
     found = LatticeSearch(max_protocols=100, keep=20, objectives=axes).run(space, objective=Fused(), budget=FREE)
     expected = LatticeSearch(objectives=axes).run(space, objective=Objective(), budget=FREE)
@@ -196,21 +196,32 @@ def test_three_objectives_have_the_front_of_the_lattice() -> None:
     assert volume(found) == pytest.approx(volume(expected))
 
 
-def test_auto_fuses_only_where_the_objective_can() -> None:
-    space = SearchSpace(make_menu())
+def test_auto_fuses_only_where_the_model_can() -> None:
+    space, plain = SearchSpace(make_menu(), fusible=True), SearchSpace(make_menu())
     auto = AutoSearch(max_lattice=100, n_trials=9, sampler="random")
     assert "fused from single settings" in auto.run(space, objective=Fused(), budget=FREE).how
-    assert auto.run(space, objective=Objective(), budget=FREE).how.startswith("Optuna (random), 9 trials")
+    assert auto.run(plain, objective=Objective(), budget=FREE).how.startswith("Optuna (random), 9 trials")
     small = AutoSearch(max_lattice=100, max_product=127, n_trials=9, sampler="random")
     assert small.run(space, objective=Fused(), budget=FREE).how.startswith("Optuna (random), 9 trials")
     assert AutoSearch().run(space, objective=Fused(), budget=FREE).how == "exact lattice of 128 protocols"
 
 
-@pytest.mark.parametrize(
-    ("objective", "message"),
-    [(Fused(), "limited to 127 protocols"), (Objective(), "limited to 100 protocols")],
-)
-def test_a_lattice_that_is_too_large_is_refused_with_the_limit_that_counts(objective: Objective, message: str) -> None:
+def test_a_fused_lattice_is_the_work_of_one_process() -> None:
+    auto = AutoSearch(max_lattice=100)
+    assert not auto.is_shared(SearchSpace(make_menu(), fusible=True))
+    assert auto.is_shared(SearchSpace(make_menu()))
+
+
+def test_a_lattice_that_is_too_large_is_refused_before_any_work_with_the_limit_that_counts() -> None:
     search = LatticeSearch(max_protocols=100, max_product=127)
-    with pytest.raises(ScanwiseError, match=message):
-        search.run(SearchSpace(make_menu()), objective=objective, budget=FREE)
+    for space, message in (
+        (SearchSpace(make_menu(), fusible=True), r"limited to 127 protocols(.|\n)*search\.max_product"),
+        (SearchSpace(make_menu()), r"limited to 100 protocols(.|\n)*search\.max_protocols"),
+    ):
+        with pytest.raises(ScanwiseError, match=message):
+            search.check(space, budget=FREE)
+
+
+def test_an_objective_that_scores_no_products_is_refused() -> None:
+    with pytest.raises(ScanwiseError, match="more than 100 protocols needs an objective that scores products"):
+        fuse(Objective())

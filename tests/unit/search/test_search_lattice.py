@@ -9,7 +9,7 @@ from search_scenario import Objective, flat_value_of, make_flat_menu, make_menu,
 
 from scanwise.design import Budget, Protocol
 from scanwise.errors import ScanwiseError
-from scanwise.search import AutoSearch, LatticeSearch, SearchResult, SearchSpace
+from scanwise.search import AutoSearch, LatticeSearch, OptunaSearch, SearchResult, SearchSpace
 
 FREE = Budget()
 
@@ -46,17 +46,33 @@ def test_what_is_over_a_limit_is_never_scored() -> None:
     assert found.complete
 
 
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (5.0, r"contradicts 'mri', which is always acquired and takes 170"),  # alone it is too dear already
+        (200.0, r"contradicts 'history \+ ecg \+ mri', which is always acquired and takes 204"),  # only together
+    ],
+)
+def test_of_what_is_mandatory_the_part_that_breaks_a_limit_is_named(limit: float, words: str) -> None:
+    space = SearchSpace(make_menu(), Protocol({"ecg": [1], "mri": [1] * 6}))
+    for search in (LatticeSearch(), OptunaSearch(n_trials=3), AutoSearch()):
+        with pytest.raises(ScanwiseError, match=words):
+            search.check(space, budget=Budget(money=limit))
+
+
 def test_a_limit_that_is_met_exactly_is_kept() -> None:
     space = SearchSpace(make_flat_menu(3))
     found = LatticeSearch().run(space, objective=Objective(flat_value_of), budget=Budget(money=6.0))
     assert len(found.protocols) == 8
 
 
-def test_the_cheapest_protocol_is_named_where_none_is_within_the_limits() -> None:
+def test_a_limit_and_what_it_contradicts_are_named() -> None:
     objective = Objective()
-    with pytest.raises(
-        ScanwiseError, match=r"cheapest, 'history', misses them: minutes 1 is 0\.5 over 0\.5, money 4 is 3"
-    ):
+    words = (
+        r"limits\.minutes=0\.5 contradicts 'history', which is always acquired and takes 1; "
+        r"limits\.money=1 contradicts 'history', which is always acquired and takes 4"
+    )
+    with pytest.raises(ScanwiseError, match=words):
         LatticeSearch().run(SearchSpace(make_menu()), objective=objective, budget=Budget(minutes=0.5, money=1.0))
     assert objective.batches == []
 

@@ -140,6 +140,22 @@ def test_averages_are_learned_as_numbers():
     assert (counts[GAINS < 0.25] <= 1).all()
 
 
+def test_shots_that_only_cost_together_can_be_taken_away():
+    setups = [Setup(f"until{index}", cost=Cost(money=1.0)) for index in range(8)]
+    names = [setup.name for setup in setups]
+    frames = Lines(
+        "frames", money=0.0, setups=[names[: index + 1] for index in range(8)]
+    )  # time is paid up to the last
+    menu = Menu([frames], setups)
+
+    found = LearnedSearch(levels=3, starts=0, steps=10).run(
+        SearchSpace(menu), objective=Additive({"frames": GAINS}), budget=Budget(), seed=0
+    )
+
+    prices = [menu.price(protocol).money for protocol in found.protocols]
+    assert any(0 < price <= 6 for price in prices)
+
+
 def test_the_expected_price_is_that_of_many_draws():
     setups = [Setup("one", cost=Cost(money=3.0)), Setup("both", cost=Cost(money=7.0))]
     first = Lines("a", money=np.arange(8.0), setups=[["one", "both"], *[["both"]] * 7])

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 import warnings
 from pathlib import Path
@@ -14,14 +13,14 @@ import numpy as np
 import optuna
 import pytest
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from search_scenario import Objective, flat_value_of, make_flat_menu, make_menu, value_of
 
+from scanwise.artifacts import write_json
 from scanwise.design import Budget, Protocol
 from scanwise.errors import ScanwiseError
 from scanwise.search import LatticeSearch, OptunaSearch, SearchResult, SearchSpace
-from scanwise.search import _optuna as private
 
 LIMIT = Budget(money=200.0)
 SCENARIO = Path(__file__).with_name("search_scenario.py")
@@ -211,7 +210,9 @@ def test_a_space_of_one_protocol_is_searched_without_parameters() -> None:
 
 def test_nothing_within_the_limits_is_said_before_anything_is_scored(tmp_path: Path) -> None:
     objective = Objective()
-    with pytest.raises(ScanwiseError, match="even the cheapest, 'history', misses them: money 4 is 2 over 2"):
+    with pytest.raises(
+        ScanwiseError, match=r"limits\.money=2 contradicts 'history', which is always acquired and takes 4"
+    ):
         run(tmp_path, 9, objective, budget=Budget(money=2.0))
     assert objective.batches == []
     assert list(tmp_path.iterdir()) == []
@@ -297,40 +298,36 @@ def test_damage_in_the_middle_is_a_plain_message(tmp_path: Path) -> None:
         run(tmp_path, 9)
 
 
-def test_a_lock_left_behind_does_not_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(private, "_LOCK_GRACE_S", 3)
+def test_locks_left_behind_do_not_hang(tmp_path: Path) -> None:
     through = run(tmp_path / "through", 9)
     run(tmp_path / "locked", 5)
-    (tmp_path / "locked" / "journal.log.lock").touch()
+    (tmp_path / "locked" / "journal.log.lock").touch()  # of Optuna, or of an earlier version
+    assert {path.name for path in (tmp_path / "locked" / "locks").iterdir()} == {"mutex", "slot-0", "slot-1", "slot-2"}
     assert run(tmp_path / "locked", 9).to_dict() == through.to_dict()
-    assert not (tmp_path / "locked" / "journal.log.lock").exists()
 
 
-def test_repair_waits_for_who_is_writing(tmp_path: Path) -> None:
-    path = tmp_path / "journal.log"
-    path.write_bytes(b'{"a":1}\n{"b":')
-    writer = JournalFileOpenLock(str(path))
-    writer.acquire()
+def test_half_a_line_is_mended_by_whoever_writes_next(tmp_path: Path) -> None:
+    through = run(tmp_path / "through", 9)
 
-    def finish_the_line() -> None:
-        time.sleep(0.3)
-        with path.open("ab") as file:
-            file.write(b"2}\n")
-        writer.release()
+    def value(protocol: Protocol) -> float:
+        if protocol.key == "history=1":
+            with (tmp_path / "live" / "journal.log").open("ab") as file:
+                file.write(b'{"op_code":4,"trunc')  # another worker was killed just now
+        return value_of(protocol)
 
-    thread = threading.Thread(target=finish_the_line)
-    thread.start()
-    repaired = private.repair(path, JournalFileOpenLock(str(path)))
-    thread.join()
-    assert not repaired
-    assert path.read_bytes() == b'{"a":1}\n{"b":2}\n'
+    assert run(tmp_path / "live", 9, Objective(value)).to_dict() == through.to_dict()
+    assert (tmp_path / "live" / "journal.log.corrupt").read_bytes() == b'{"op_code":4,"trunc\n'
+    assert content(trials_of(tmp_path / "live")) == content(trials_of(tmp_path / "through"))
 
 
 def test_a_killed_search_loses_and_doubles_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "killed"
+    folder.mkdir()
     path = folder / "journal.log"
     for lines in (10, 20):
-        with subprocess.Popen([sys.executable, str(SCENARIO), str(folder), "30"]) as process:
+        with subprocess.Popen(
+            [sys.executable, str(SCENARIO), str(folder), "n_trials=30", "batch_size=3", "pause_s=0.01"]
+        ) as process:
             deadline = time.monotonic() + 30
             while time.monotonic() < deadline and (not path.exists() or path.read_bytes().count(b"\n") < lines):
                 time.sleep(0.002)
@@ -368,18 +365,6 @@ def test_a_journal_something_else_wrote_into_is_refused(tmp_path: Path) -> None:
     open_study(tmp_path).add_trial(trial)
     with pytest.raises(ScanwiseError, match=r"trial 4 in .* does not"):
         run(tmp_path, 9)
-
-
-def test_two_searches_in_one_folder_are_noticed(tmp_path: Path) -> None:
-    other: list[SearchResult] = []
-
-    def value(protocol: Protocol) -> float:
-        if not other:
-            other.append(run(tmp_path, 6, data="cohort-1"))
-        return value_of(protocol)
-
-    with pytest.raises(ScanwiseError, match="another process searches in the same folder"):
-        run(tmp_path, 6, Objective(value))
 
 
 def test_a_journal_that_cannot_be_written_is_a_plain_message(tmp_path: Path) -> None:
@@ -457,7 +442,7 @@ def test_no_score_at_all_is_an_error_with_the_reason() -> None:
         run(None, 6, Objective(lambda protocol: float("nan")))
 
 
-def test_an_interrupt_is_not_swallowed_and_nothing_half_made_is_kept(tmp_path: Path) -> None:
+def test_an_interrupt_is_not_swallowed_and_nothing_is_recorded_that_was_not_scored(tmp_path: Path) -> None:
     run(tmp_path, 6)
 
     def value(protocol: Protocol) -> float:
@@ -465,7 +450,8 @@ def test_an_interrupt_is_not_swallowed_and_nothing_half_made_is_kept(tmp_path: P
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, 12, Objective(value))
-    assert len(trials_of(tmp_path)) == 6
+    assert [trial.number for trial in trials_of(tmp_path) if trial.state.is_finished()] == list(range(6))
+    assert run(tmp_path, 12).to_dict() == run(None, 12).to_dict()
 
 
 def test_optuna_is_quiet_only_while_the_search_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -497,3 +483,41 @@ def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> Non
 def test_a_seed_is_a_whole_number(seed: Any) -> None:
     with pytest.raises(ScanwiseError, match="a seed must be a whole number >= 0"):
         run(None, 3, seed=seed)
+
+
+# ---------------------------------------------------------------- warm start
+
+
+def write_run(folder: Path, *fronts: list[Protocol]) -> None:
+    """What a run leaves of its searches, one file per fold."""
+    menu = make_menu()
+    for index, front in enumerate(fronts):
+        result = SearchResult(
+            protocols=(Protocol({"history": [1]}), *front),
+            costs=menu.price_many([Protocol({"history": [1]}), *(menu.reference for _ in front)]),
+            values=np.linspace(0.5, 0.9, 1 + len(front)),
+            front=np.arange(1, 1 + len(front)),
+            objectives=("diagnosis", "money"),
+            how="made up",
+        )
+        write_json(folder / "search" / f"r0f{index}.json", result.to_dict())
+
+
+def test_a_warm_start_looks_at_the_front_of_another_run_first(tmp_path: Path) -> None:
+    here = [Protocol({"history": [1], "ecg": [1], "blood": [0, 1, 0]}), Protocol({"history": [1], "blood": [0, 0, 1]})]
+    elsewhere = [Protocol({"history": [1], "pet": [1]}), Protocol({"ecg": [1]})]  # not on this menu; lacks the history
+    dear = Protocol({"history": [1], "mri": [2] * 6})
+    write_run(tmp_path / "other", [here[0], *elsewhere], [here[0], here[1], dear])
+    objective = Objective()
+    search = OptunaSearch(n_trials=9, batch_size=3, warm_start=str(tmp_path / "other"))
+    found = search.run(SearchSpace(make_menu()), objective=objective, budget=LIMIT, seed=7)
+    assert objective.asked[4:6] == [one.key for one in here]  # after current practice and each modality alone
+    assert found.how.endswith(
+        "; warm start with 2 of the 5 protocols on the front of another run, 3 skipped: not in this space, or over a "
+        "limit"
+    )
+
+
+def test_a_warm_start_needs_a_run_that_has_searched(tmp_path: Path) -> None:
+    with pytest.raises(ScanwiseError, match=r"warm_start must be the folder of a run that has searched, but '.*none'"):
+        OptunaSearch(warm_start=str(tmp_path / "none")).check(SearchSpace(make_menu()), budget=LIMIT)
