@@ -22,7 +22,7 @@ from scanwise.design import Budget, Menu, ProductScorer, Protocol
 from scanwise.model import AmortisedModel, TrainerSettings
 from scanwise.model.encoders import PanelEncoder
 from scanwise.model.image_network import ImageEncoder
-from scanwise.pipeline import build_menu, open_run, tune_auc
+from scanwise.pipeline import Run, build_menu, open_run, tune_auc
 from scanwise.search import LatticeSearch, SearchResult, SearchSpace
 
 LIMIT_SECONDS = 60.0
@@ -30,7 +30,8 @@ PROTOCOLS = 100_000
 NEIGHBOURS = 256
 """Pairs of neighbouring protocols in which the error of a difference is measured."""
 TRAINER = TrainerSettings(threads=1, log=False)
-T2W_SCHEMES = "[equispaced,low_resolution,partial_fourier]"
+T2W_SCHEMES = ["variable_density", "partial_fourier"]
+"""Schemes of the lattice of images, so that it is not much larger than it has to be."""
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -71,21 +72,27 @@ def _whole_tests(result: Result, options: Any, place: Path) -> None:
 
 
 def _whole_images(result: Result, options: Any, place: Path) -> None:
-    typed = [
-        "experiment=prostate_small",
-        f"menu.modalities.t2w.schemes={T2W_SCHEMES}",
-        f"cohort.n={max(40, round(options.patients / 0.15) + 8)}",
-        f"cohort.cache={(place / 'cache').as_posix()}",
-        "model.steps=400",
-        f"seed={options.seed}",
-        f"out={place.as_posix()}",
-    ]
-    run = open_run(compose_config([*typed, *options.set], None)).run("fit")
+    run = small_prostate(place, options.patients, options.seed, options.set)
     patients = run.folds[0].tune[: options.patients]
-    space = SearchSpace(run.menu, grid=True, fusible=True)
+    menu = run.config["menu"]
+    shorter = {**menu["modalities"], "t2w": {**menu["modalities"]["t2w"], "schemes": T2W_SCHEMES}}
+    space = SearchSpace(build_menu({**menu, "modalities": shorter}), grid=True, fusible=True)
     label = run.cohort.label[patients]
     _time(result, "images (16 x 16 places)", space, run.scorer(), patients, label, place / "images")
     _differences(result, space, run.scorer(), patients, label, place / "images")
+
+
+def small_prostate(place: Path, patients: int, seed: int, typed: Sequence[str]) -> Run:
+    """Return a small imaging study, fitted here or found in the folder, whose searching part has so many patients."""
+    made = [
+        "experiment=prostate_small",
+        f"cohort.n={max(40, round(patients / 0.15) + 8)}",
+        f"cohort.cache={(place / 'cache').as_posix()}",
+        "model.steps=400",
+        f"seed={seed}",
+        f"out={place.as_posix()}",
+    ]
+    return open_run(compose_config([*made, *typed], None)).run("fit")
 
 
 def _time(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from _result import Result, parser
+from lattice_speed import small_prostate
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
@@ -19,7 +20,7 @@ from scanwise.cohort import Holdout, VirtualPanel
 from scanwise.composing import compose_config
 from scanwise.design import COST_AXES, Budget, Protocol
 from scanwise.model import AmortisedModel, TrainerSettings
-from scanwise.pipeline import Run, build_menu, open_run, tune_auc
+from scanwise.pipeline import build_menu, open_run, tune_auc
 from scanwise.search import LatticeSearch, OptunaSearch, SearchSpace, hypervolume
 
 SHARE, WANTED = 0.05, 0.99
@@ -28,6 +29,8 @@ BATCH = 8
 TRAINER = TrainerSettings(threads=1, log=False)
 SEVERAL = ("blood_panel", "exercise_test", "ct_angiography")
 """Modalities of the virtual panel that are two tests."""
+T2W_SCHEMES = ["low_resolution", "partial_fourier"]
+"""Schemes of the lattice of images: a twentieth of it is then not too long for a search."""
 MEASURES = ("from 0", "from the least protocol")
 
 
@@ -76,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     arguments = sys.argv[1:] if argv is None else list(argv)
     cli = parser(__doc__)
     cli.add_argument("--seeds", type=int, default=5)
-    cli.add_argument("--patients", type=int, default=400, help="virtual patients the searches look at")
+    cli.add_argument("--patients", type=int, default=500, help="virtual patients the searches look at")
     cli.add_argument("--menus", nargs="*", default=list(MENUS), choices=list(MENUS))
     cli.add_argument(
         "--runs", type=Path, help="folder that keeps the fitted imaging model; a second call finds it there"
@@ -252,16 +255,11 @@ def _wide(options: Any, place: Path) -> Iterator[tuple[int, Lattice]]:
 
 def _images(options: Any, place: Path) -> Iterator[tuple[int, Lattice]]:
     """T2W, DWI and DCE of virtual men, settings of the grid; one model, five seeds of the samplers."""
-    typed = [
-        "experiment=prostate_small",
-        "menu.modalities.t2w.schemes=[low_resolution,partial_fourier]",
-        f"cohort.n={max(40, round(options.patients / 0.15) + 8)}",
-        f"cohort.cache={(place / 'cache').as_posix()}",
-        "model.steps=400",
-        f"out={place.as_posix()}",
-    ]
-    run: Run = open_run(compose_config([*typed, *options.set], None)).run("fit")
-    space = SearchSpace(run.menu, allowed=["t2w", "dwi", "dce"], grid=True, fusible=True)
+    run = small_prostate(place, options.patients, 0, options.set)
+    menu = run.config["menu"]
+    shorter = {**menu["modalities"], "t2w": {**menu["modalities"]["t2w"], "schemes": T2W_SCHEMES}}
+    smaller = build_menu({**menu, "modalities": shorter})
+    space = SearchSpace(smaller, allowed=["t2w", "dwi", "dce"], grid=True, fusible=True)
     patients = run.folds[0].tune[: options.patients]
     objective = tune_auc(run.scorer(), patients, run.cohort.label[patients])
     lattice = Lattice.of(space, objective, "minutes", place / "lattice")

@@ -143,7 +143,7 @@ def test_prostate_observer_reads_with_every_width(script: Any, tmp_path: Path) -
 
 def test_lattice_speed_times_whole_lattices(script: Any, tmp_path: Path) -> None:
     few = ["--patients", "20", "--tests", "5", "--sizes", "2", "3", "--few", "12"]
-    menu = ["menu.modalities.t2w.schemes=[partial_fourier]", "menu.modalities.dwi.averages=[1,1,1,2]"]
+    menu = ["menu.modalities.dwi.averages=[1,1,1,2]"]
     out = ["--out", str(tmp_path / "found"), "--runs", str(tmp_path / "runs")]
     content = script("lattice_speed").main(
         [*few, *out, "--set", *menu, *[one for one in PROSTATES if "cache" not in one]]
