@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from filelock import FileLock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
@@ -35,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli.add_argument("--trials", type=int, default=48, help="per measurement (default %(default)s)")
     cli.add_argument("--batch-size", type=int, default=16)
     cli.add_argument("--seconds", type=float, nargs="+", default=[0.5, 2.0], help="of the sleeping objectives")
-    cli.add_argument("--patients", type=int, default=800, help="of the real study, 0 = leave it out")
+    cli.add_argument("--patients", type=int, default=2400, help="of the real study, 0 = leave it out")
+    cli.add_argument("--settle", type=float, default=25.0, help="seconds the workers of the real study get for loading")
     cli.add_argument("--kill-runs", type=int, default=10, help="runs of four workers in which every one is killed")
     cli.add_argument("--kill-trials", type=int, default=100)
     cli.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 target=True,
             )
         if options.patients:
-            study = Study(home / "study", options.patients, options.trials, options.batch_size)
+            study = Study(home / "study", options.patients, options.trials, options.batch_size, options.settle)
             measured = [(n, study.searched(n)) for n in options.workers]
             compare(result, rows, "virtual prostates, a network", measured, target=False)
         columns = ("objective", "workers", "trials per second", "speed-up", "of the ideal", "seconds between batches")
@@ -90,8 +92,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     result.note(
         "Seconds between batches: the median time in which nothing is scored because one worker proposes the next "
-        "batch, one trial after the other (TPE). Larger batches do not shorten it per trial; longer trials, or "
-        "search=nsga2, do."
+        "batch, one trial after the other (TPE)."
     )
     result.note("The virtual prostates are experiment=prostate_small with few patients, all workers on one journal.")
     return result.publish(options.out, patients=f"{options.patients} virtual", seeds=[options.seed])
@@ -130,8 +131,9 @@ def sleepers(folder: Path, seconds: float, n_workers: int, trials: int, batch_si
 class Study:
     """A real study: fitted once, then searched anew by different numbers of workers that are given the same command."""
 
-    def __init__(self, folder: Path, patients: int, trials: int, batch_size: int) -> None:
+    def __init__(self, folder: Path, patients: int, trials: int, batch_size: int, settle_s: float) -> None:
         self._folder = folder
+        self._settle_s = settle_s
         self._settings = [
             "experiment=prostate_small",
             *(f"cohort.n={patients}", f"cohort.cache={folder / 'cache'}"),
@@ -143,9 +145,14 @@ class Study:
     def searched(self, n_workers: int) -> list[Any]:
         """Return the trials of a search by so many workers."""
         shutil.copytree(self._folder / "fitted", self._folder / f"by-{n_workers}")
-        wait([self._command("search", f"by-{n_workers}") for _ in range(n_workers)])
-        (journal,) = (self._folder / f"by-{n_workers}").glob("**/journal.log")
-        return trials_of(journal.parent)
+        (run,) = (self._folder / f"by-{n_workers}").glob("*/*")
+        locks = run / "search" / "r0f0" / "locks"
+        locks.mkdir(parents=True)
+        with FileLock(locks / "mutex"):  # nobody begins while the others still load their libraries
+            workers = [self._command("search", f"by-{n_workers}") for _ in range(n_workers)]
+            time.sleep(self._settle_s)
+        wait(workers)
+        return trials_of(locks.parent)
 
     def _command(self, stage: str, out: str) -> subprocess.Popen[bytes]:
         words = [*self._settings, f"stage={stage}", f"out={self._folder / out}"]
