@@ -30,7 +30,7 @@ PROTOCOLS = 100_000
 NEIGHBOURS = 256
 """Pairs of neighbouring protocols in which the error of a difference is measured."""
 TRAINER = TrainerSettings(threads=1, log=False)
-T2W_SCHEMES = ["variable_density", "partial_fourier"]
+T2W_SCHEMES = ["equispaced", "poisson_disc"]
 """Schemes of the lattice of images, so that it is not much larger than it has to be."""
 
 
