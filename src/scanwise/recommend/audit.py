@@ -135,7 +135,7 @@ def _identical_patients(data: PatientData, menu: Menu, folds: Sequence[Fold]) ->
     patients = np.arange(len(data.label))
     rows = np.concatenate([_compared(data, name) for name in menu.modalities], axis=1)
     measured = ~np.isnan(rows).all(axis=1)  # patients of whom nothing is known are alike, but not the same
-    rows = np.column_stack([np.nan_to_num(rows, nan=-1e300), data.label])[measured]
+    rows = np.column_stack([np.nan_to_num(rows.astype(np.float64), nan=-1e300), data.label])[measured]
     judges = np.array([np.isin(patients[measured], fold.test) for fold in folds])
     teaches = np.array([np.isin(patients[measured], fold.learn) for fold in folds])
     _, group, size = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
