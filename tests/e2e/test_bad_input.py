@@ -191,7 +191,10 @@ def test_a_typing_error(scanwise_command, tmp_path, typed, words):
         (("search=tpe", "search.storage=sqlite:///x.db"), ("search.storage", "sqlite", "postgresql://")),
         (("search=tpe", "search.warm_start=nowhere"), ("search.warm_start", "nowhere", "searched")),
         (("search=tpe", "search.batch_size=0"), ("batch_size", "0")),
-        (("search=lattice", "search.max_protocols=2", "search.max_product=2"), ("search.max_product", "2")),
+        (
+            ("search=lattice", "search.max_protocols=2", "search.max_product=2"),
+            ("limited to 2 protocols", "search.max_protocols"),
+        ),
         (("launcher.workers=0",), ("launcher.workers", "0")),
         (("launcher=slurn",), ("slurn", "slurm")),
     ],
