@@ -4,6 +4,7 @@ from scanwise.model.amortised import AmortisedModel, NetworkScorer
 from scanwise.model.image_model import ImageModel, ImageScorer
 from scanwise.model.image_network import ImageNetwork
 from scanwise.model.measurements import Measurements, SubsetModel, SubsetReader
+from scanwise.model.neighbours import NeighbourModel, NeighbourReader
 from scanwise.model.network import DiagnosisNetwork
 from scanwise.model.parts import Parts
 from scanwise.model.peers import PatternModel
@@ -17,6 +18,8 @@ __all__ = [
     "ImageNetwork",
     "ImageScorer",
     "Measurements",
+    "NeighbourModel",
+    "NeighbourReader",
     "NetworkScorer",
     "Parts",
     "PatternModel",

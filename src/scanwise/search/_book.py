@@ -57,6 +57,11 @@ class Book:
         """Return the value of a protocol, `None` where it has none."""
         return self.ledger.scores.get(protocol.key)
 
+    def worth(self, protocol: Protocol) -> float:
+        """Return the value of a protocol, minus infinity where it has none."""
+        value = self.value(protocol)
+        return -np.inf if value is None else value
+
     def price(self, protocol: Protocol) -> float:
         """Return the price on the axis of the front."""
         return self.menu.price(protocol)[self.axis]

@@ -28,6 +28,8 @@ _MOMENTUM, _SQUARES, _TINY = 0.9, 0.99, 1e-12
 """Constants of Adam (Kingma and Ba 2015)."""
 _PRICE_PACE = 0.1
 """How fast the price of the budget rises while it is exceeded, as a share of the loss per step."""
+_SWAPPED = 4
+"""Shots of a modality that a swap may take away, and that it may bring in."""
 _TEMPERATURE = 0.5
 """Width of the relaxed top-k, in logits."""
 
@@ -56,19 +58,21 @@ class LearnedSearch(SinglePass):
     shots it has, and the draw takes those with the largest perturbed logits (Gumbel top-k; Kool 2019), relaxed to a
     sigmoid around the k-th one: which shots, not how many; shots that may be taken several times are drawn as before.
     The expected price, shared set-ups paid once, is held at the budget by dual ascent on its multiplier. What is
-    learned is rounded to a protocol within the budget (whole echo trains where the shots come in trains) and scored
-    like any other.
+    learned is rounded to a protocol within the budget (whole echo trains where the shots come in trains), shots are
+    swapped for others of the same modality as long as that helps, and the result is scored like any other.
 
     LOUPE (Bahadir 2020) and DPS (Huijben 2020) are the cases "one modality, no price, reconstruction".
 
     Parameters
     ----------
     relaxation : ``"bernoulli"`` (length and pattern) or ``"gumbel"`` (pattern alone).
-    levels : how many budgets between the cheapest and the dearest protocol are learned.
+    levels : how many budgets between the cheapest and the dearest protocol are learned, evenly spaced.
+    budgets : the budgets themselves, on the first priced axis of the front, in place of `levels`.
     starts : from how many protocols each budget is learned, besides equal chances for all shots: those of the caller
         and current practice, the best within the budget first. Which modalities there are stays as in the start.
     steps : steps per budget and start.
     draws : protocols drawn per step.
+    swaps : swaps at most after rounding: the shots whose slopes promise least for those whose slopes promise most.
     learning_rate : of Adam, in logits per step.
 
     References
@@ -82,9 +86,11 @@ class LearnedSearch(SinglePass):
 
     relaxation: str = "bernoulli"
     levels: int = 5
+    budgets: Sequence[float] | None = None
     starts: int = 1
     steps: int = 120
     draws: int = 2
+    swaps: int = 4
     learning_rate: float = 0.15
 
     def __post_init__(self) -> None:
@@ -94,10 +100,14 @@ class LearnedSearch(SinglePass):
                 f"search.relaxation must be one of {RELAXATIONS}, but got {self.relaxation!r}",
                 did_you_mean(str(self.relaxation), RELAXATIONS),
             )
-        for name in ("levels", "starts", "steps", "draws"):
+        for name in ("levels", "starts", "steps", "draws", "swaps"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < (name != "starts"):
+            if isinstance(value, bool) or not isinstance(value, int) or value < (name not in ("starts", "swaps")):
                 raise ScanwiseError(f"search.{name} must be a whole number above 0, but got {value!r}")
+        if self.budgets is not None and not (len(self.budgets) and all(limit > 0 for limit in self.budgets)):
+            raise ScanwiseError(
+                f"search.budgets must be numbers above 0, but got {list(self.budgets)}", "use null for even levels"
+            )
         if not self.learning_rate > 0:
             raise ScanwiseError(f"search.learning_rate must be above 0, but got {self.learning_rate!r}")
 
@@ -113,23 +123,62 @@ class LearnedSearch(SinglePass):
         least = menu.matrix([space.mandatory])[0]
         most = _most(space, least)
         cheapest, dearest = price.of(least), min(price.of(most), book.budget.limits.get(book.axis, np.inf))
-        total, done = self.levels * (1 + self.starts), 0
-        for level in range(1, self.levels + 1):
-            limit = cheapest + (dearest - cheapest) * level / (self.levels + 1)
+        limits = [cheapest + (dearest - cheapest) * level / (self.levels + 1) for level in range(1, self.levels + 1)]
+        if self.budgets is not None:
+            limits = sorted(min(limit, dearest) for limit in self.budgets)
+        total, done = len(limits) * (1 + self.starts), 0
+        for limit in limits:
             known = sorted(book.ledger.scores.items(), key=lambda one: -one[1])
             starts = [menu.matrix([Protocol.from_key(key)])[0] for key, _ in known]
             within = [counts for counts in starts if price.of(counts) <= limit and (counts > least).any()]
-            learned = []
             for start in [None, *within[: self.starts]]:
                 learner = Learner(menu, price, most, least, limit, start, self)
                 for _ in range(self.steps):
                     learner.step(objective, rng)
-                learned.append(learner.rounded())
+                learned = learner.rounded()
+                book.score([learned])
+                if start is not None:  # learning may have led astray
+                    learned = max(learned, _protocol(menu, start), key=book.worth)
+                learned = self._swapped(book, learned, price, most, least, limit, rng)
                 done += 1
-                book.told(done, total, f"{book.axis} {book.price(learned[-1]):.4g} of {limit:.4g}")
-            book.score(learned)
+                book.told(done, total, f"{book.axis} {book.price(learned):.4g} of {limit:.4g}")
         each = f"{1 + self.starts} starts each"
-        return f"learned by gradient ({self.relaxation}), {self.levels} budgets of {book.axis}, {each}"
+        return f"learned by gradient ({self.relaxation}), {len(limits)} budgets of {book.axis}, {each}"
+
+    def _swapped(
+        self,
+        book: Book,
+        protocol: Protocol,
+        price: Pricing,
+        most: NDArray[np.int64],
+        least: NDArray[np.int64],
+        limit: float,
+        rng: np.random.Generator,
+    ) -> Protocol:
+        """Swap single shots within modalities while that raises the value; what is tried is scored and kept."""
+        objective, menu = typing.cast("GradientObjective", book.objective), book.menu
+        for _ in range(self.swaps):
+            counts = menu.matrix([protocol])[0]
+            _, slopes = objective.slopes(protocol, rng)
+            tried = []
+            for name, slope in slopes.items():
+                columns = np.arange(len(counts))[menu.columns(name)]
+                out = columns[counts[columns] > least[columns]]
+                into = columns[counts[columns] < most[columns]]
+                by = dict(zip(columns.tolist(), slope.tolist(), strict=True))
+                for worst in sorted(out.tolist(), key=by.__getitem__)[:_SWAPPED]:
+                    for best in sorted(into.tolist(), key=by.__getitem__)[: -_SWAPPED - 1 : -1]:
+                        other = counts.copy()
+                        other[worst] -= 1
+                        other[best] += 1
+                        if best != worst and price.of(other) <= limit + 1e-9:
+                            tried.append(_protocol(menu, other))
+            book.score(tried)
+            better = max([protocol, *tried], key=book.worth)  # itself where nothing is better
+            if better == protocol:
+                return protocol
+            protocol = better
+        return protocol
 
 
 class Pricing:

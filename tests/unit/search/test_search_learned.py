@@ -64,7 +64,7 @@ def test_what_adds_most_for_its_price_is_learned():
     price = np.array([6.0, 0.25, 2.0, 1.0, 0.5, 1.0, 4.0, 2.0])
     menu = Menu([Lines("lines", money=price)])
 
-    found = LearnedSearch(levels=1, starts=0, steps=200).run(
+    found = LearnedSearch(levels=1, starts=0, steps=200, swaps=0).run(
         SearchSpace(menu), objective=Additive({"lines": GAINS}), budget=Budget(money=9.0), seed=0
     )
 
@@ -79,7 +79,7 @@ def test_a_set_up_that_does_not_pay_is_not_bought():
     menu = Menu([Lines("a", setups=["dear"]), Lines("b", setups=["cheap"])], setups)
     gains = {"a": GAINS + 0.1, "b": GAINS}
 
-    found = LearnedSearch(levels=1, starts=0, steps=200).run(
+    found = LearnedSearch(levels=1, starts=0, steps=200, swaps=0).run(
         SearchSpace(menu), objective=Additive(gains), budget=Budget(money=17.0), seed=0
     )
 
@@ -204,3 +204,36 @@ def test_a_model_without_slopes_is_refused():
 def test_bad_settings_are_named(setting, words):
     with pytest.raises(ScanwiseError, match=words):
         LearnedSearch(**setting)
+
+
+def test_budgets_may_be_named():
+    menu = Menu([Lines("lines")])
+
+    found = LearnedSearch(budgets=[3.0, 7.0], starts=0, steps=60, swaps=0).run(
+        SearchSpace(menu), objective=Additive({"lines": GAINS}), budget=Budget(), seed=1
+    )
+
+    learned = [protocol for protocol in found.protocols if 0 < sum(protocol.counts("lines")) < 8]
+    assert sorted(menu.price(protocol)["money"] for protocol in learned) == [3.0, 7.0]
+    assert "2 budgets of money" in found.how
+
+
+def test_swaps_mend_what_learning_missed():
+    """One step of learning leaves nearly equal chances; swaps lead from there to the best pattern."""
+    menu = Menu([Lines("lines")])
+
+    def learned(swaps: int) -> float:
+        return max(
+            Additive({"lines": GAINS})([protocol])[0]
+            for protocol in LearnedSearch(budgets=[4.0], starts=0, steps=1, swaps=swaps)
+            .run(SearchSpace(menu), objective=Additive({"lines": GAINS}), budget=Budget(money=4.0), seed=2)
+            .protocols
+        )
+
+    assert learned(8) == pytest.approx(np.sort(GAINS)[-4:].sum())
+    assert learned(0) < learned(8)
+
+
+def test_budgets_of_nothing_are_refused():
+    with pytest.raises(ScanwiseError, match="above 0"):
+        LearnedSearch(budgets=[0.0])

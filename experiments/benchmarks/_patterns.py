@@ -1,0 +1,192 @@
+"""What benchmarks of measurement patterns share: simple static patterns, readers behind one interface, paired intervals."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.ensemble import ExtraTreesClassifier
+
+from scanwise.design import Budget, Menu, Protocol, ShotTable, make_scheme
+from scanwise.evidence import Interval
+from scanwise.modalities.panel import TestPanel
+from scanwise.model import Measurements, PatternModel, SubsetModel, SubsetReader, TrainerSettings
+from scanwise.search import LearnedSearch, SearchSpace
+
+Mask = NDArray[np.bool_]
+Tells = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+"""What somebody who was given a pattern tells of rows: probabilities or values, shape ``(rows, outputs)``."""
+
+TRAINER = TrainerSettings(threads=1, log=False)
+
+
+def mask_of(shots: Sequence[int] | NDArray[np.int64], n: int) -> Mask:
+    """Return the mask of some of n shots."""
+    mask = np.zeros(n, dtype=bool)
+    mask[np.asarray(shots, dtype=np.int64)] = True
+    return mask
+
+
+def random_mask(n: int, take: int, rng: np.random.Generator) -> Mask:
+    """Return any `take` of n shots."""
+    return mask_of(rng.permutation(n)[:take], n)
+
+
+def equispaced_mask(n: int, take: int) -> Mask:
+    """Return `take` of n shots, evenly spaced."""
+    return mask_of(np.floor((np.arange(take) + 0.5) * n / take).astype(int), n)
+
+
+def fit_subsets(
+    model: SubsetModel, problem: Measurements, rows: NDArray[np.int64], seed: int, subsets: Mask | None = None
+) -> SubsetReader:
+    """Train the network that reads any subset, in a folder that is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        return model.fit(problem, rows, seed=seed, trainer=TRAINER, directory=Path(folder), subsets=subsets)
+
+
+def fit_peer(
+    method: str, take: int, model: SubsetModel, problem: Measurements, rows: NDArray[np.int64], seed: int
+) -> tuple[Mask, Tells]:
+    """Train LOUPE or DPS for one number of measurements; return its pattern and what its own network tells."""
+    with tempfile.TemporaryDirectory() as folder:
+        mask, reader = PatternModel(method, take, model).fit(
+            problem, rows, seed=seed, trainer=TRAINER, directory=Path(folder)
+        )
+    return mask, lambda whom: reader.tell(mask[None], whom)[0].astype(np.float64)
+
+
+def trees(problem: Measurements, rows: NDArray[np.int64], mask: Mask, seed: int) -> Tells:
+    """Train extra-trees on one pattern (Geurts 2006)."""
+    values = problem.values[:, mask].reshape(len(problem.values), -1)
+    forest = ExtraTreesClassifier(300, random_state=seed).fit(values[rows], problem.target[rows])
+    return lambda whom: forest.predict_proba(values[whom])
+
+
+def greedy(loss: Callable[[Sequence[Mask]], NDArray[np.float64]], n: int, take: int) -> list[int]:
+    """Return shots in the order of forward selection: each time the one that lowers the loss most."""
+    order: list[int] = []
+    for _ in range(take):
+        left = [shot for shot in range(n) if shot not in order]
+        losses = loss([mask_of([*order, shot], n) for shot in left])
+        order.append(left[int(np.argmin(losses))])
+    return order
+
+
+def over_seeds(differences: Sequence[NDArray[np.float64]], level: float = 0.95) -> Interval:
+    """Return the mean difference and its interval from rows within, and scatter between, seeds.
+
+    The variance of the mean is the larger one of two: seeds as the sample (t distribution), rows as the sample.
+
+    Parameters
+    ----------
+    differences : per seed, the difference of every judging row, shape ``(rows,)``.
+    """
+    means = np.array([one.mean() for one in differences])
+    value, n = float(means.mean()), len(means)
+    wide = [
+        (float(means.std(ddof=1)) / n**0.5, float(stats.t.ppf(0.5 + level / 2, n - 1))),
+        (float(np.sqrt(sum(one.var(ddof=1) / len(one) for one in differences))) / n, float(stats.norm.ppf(0.5 + level / 2))),
+    ]
+    se, times = max(wide, key=lambda one: one[0] * one[1])
+    return Interval(value, value - times * se, value + times * se, se, level)
+
+
+class Clock:
+    """Processor seconds by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._began = time.process_time()
+
+    def lap(self, name: str) -> None:
+        """Give what has passed since the last lap to a name."""
+        now = time.process_time()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._began
+        self._began = now
+
+
+class Shots(TestPanel):
+    """A flat list of measurements with a price each; searches decide which are taken."""
+
+    def __init__(self, n: int, *, money: Sequence[float] | NDArray[np.float64] | float = 1.0) -> None:
+        names = [f"s{index}" for index in range(n)]
+        super().__init__("shots", shots={name: {} for name in names})
+        self.shots = ShotTable.build(names, money=money)
+        self.schemes = (make_scheme("whole"),)
+
+
+def learned_masks(
+    reader: SubsetReader,
+    rows: NDArray[np.int64],
+    budgets: Sequence[float],
+    *,
+    starts: Sequence[Mask],
+    seed: int,
+    money: NDArray[np.float64] | float = 1.0,
+    steps: int = 120,
+    swaps: int = 40,
+) -> list[Mask]:
+    """Return one pattern per budget, learned by gradient through a reader and mended by swaps.
+
+    Parameters
+    ----------
+    reader : network that reads any subset.
+    rows : who judges patterns.
+    budgets : price of the whole pattern at most.
+    starts : patterns known before.
+    seed, money, steps, swaps : as for `LearnedSearch` and `Shots`.
+    """
+    n = reader.measurements.n_shots
+    menu = Menu([Shots(n, money=money)])
+    objective = reader.on(rows)
+    search = LearnedSearch(budgets=budgets, starts=1, steps=steps, swaps=swaps)
+    found = search.run(
+        SearchSpace(menu),
+        objective=objective,
+        budget=Budget(),
+        seed=seed,
+        enqueue=[Protocol({"shots": start.astype(int)}) for start in starts],
+    )
+    masks = []
+    for limit in budgets:
+        within = [
+            (value, one.key)
+            for one, value in zip(found.protocols, found.values, strict=True)
+            if menu.price(one)["money"] <= limit + 1e-9
+        ]
+        masks.append(Protocol.from_key(max(within)[1]).array("shots", n) > 0)
+    return masks
+
+
+def greedy_linear(
+    values: NDArray[np.float64], target: NDArray[np.float64], take: int, price: NDArray[np.float64] | None = None
+) -> list[int]:
+    """Return measurements in the order of forward selection by linear least squares (orthogonalised).
+
+    Parameters
+    ----------
+    values : shape ``(rows, shots)``.
+    target : shape ``(rows, outputs)``.
+    take : how many.
+    price : of each; the gain is divided by it.
+    """
+    left = values - values.mean(0)
+    rest = target - target.mean(0)
+    open_, order = np.ones(values.shape[1], dtype=bool), []
+    for _ in range(take):
+        power = (left**2).sum(0)
+        gain = ((left.T @ rest) ** 2).sum(1) / np.maximum(power, 1e-12)
+        merit = np.where(open_ & (power > 1e-9), gain if price is None else gain / price, -np.inf)
+        best = int(np.argmax(merit))
+        axis = left[:, best] / power[best] ** 0.5
+        left = left - np.outer(axis, axis @ left)
+        rest = rest - np.outer(axis, axis @ rest)
+        open_[best] = False
+        order.append(best)
+    return order
