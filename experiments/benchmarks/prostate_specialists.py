@@ -24,6 +24,8 @@ from scanwise.pipeline import Run, open_run
 
 TAU, MEAN_LOSS, WORST_LOSS, CHEAPER = 0.85, 0.005, 0.015, 200.0
 PRICED_PATIENTS = 1000
+STEPS = 4400
+"""Training steps of a specialist: it learns one protocol, the one network of the study all of them in 8,800."""
 
 
 def spread(menu: Menu) -> dict[str, Protocol]:
@@ -61,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli = parser(__doc__)
     cli.add_argument("--specialists", type=Path, help="folder that keeps them: what is there is not trained again")
     cli.add_argument("--train", type=int, nargs="+", help="train these rows alone and stop, so that several can help")
+    cli.add_argument("--steps", type=int, default=STEPS, help="training steps of a specialist (default %(default)s)")
     cli.add_argument("overrides", nargs="*", help="e.g. cohort.n=6000 out=...")
     parsed = cli.parse_args(arguments)
     result = Result("prostate_specialists", __doc__ or "", arguments)
@@ -70,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         run.run("fit")
     cohort, menu, test = run.cohort, run.menu, run.folds[0].test
     protocols = spread(menu)
-    model = ImageModel(**{key: value for key, value in run.config["model"].items() if key != "_target_"})
+    told = {key: value for key, value in run.config["model"].items() if key != "_target_"}
+    model = ImageModel(**{**told, "steps": parsed.steps})
     specialist, training_s = np.empty((len(protocols), len(test))), []
     with ExitStack() as stack:
         kept = parsed.specialists or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -133,7 +137,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         trained / warm >= CHEAPER,
     )
     result.note(
-        "A specialist has the architecture, steps, patients and batches of the one network, and reads one protocol. "
+        f"A specialist has the architecture, patients and batches of the one network, and reads one protocol; it is "
+        f"trained for {parsed.steps:,} steps, the one network for {told['steps']:,}. "
         "A search measures and encodes every (modality, setting) once and adds them up for each protocol."
     )
     return result.publish(parsed.out, patients=f"{len(test)} of {len(cohort)}", seeds=[run.config["seed"]])
