@@ -30,7 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "composing": {"config"},
     "launch": set(),
     "cli": {"composing", "console", "design", "launch", "pipeline"},
-    "pipeline": {*ROOMS, "composing", "config"},
+    "tuning": {"design", "evidence"},
+    "pipeline": {*ROOMS, "composing", "config", "tuning"},
     "__init__": {"pipeline"},
 }
 NUMERIC_ONLY = {

@@ -1,4 +1,4 @@
-"""Voxels of sphere, ball and stick, measured with 220 diffusion weightings: the problem of benchmark C, in closed form."""
+"""Voxels of sphere, ball and stick, measured with 220 diffusion weightings, in closed form: benchmark C."""
 
 from __future__ import annotations
 

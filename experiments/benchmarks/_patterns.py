@@ -1,4 +1,4 @@
-"""What benchmarks of measurement patterns share: simple static patterns, readers behind one interface, paired intervals."""
+"""What benchmarks of measurement patterns share: simple patterns, readers behind one interface, paired intervals."""
 
 from __future__ import annotations
 
@@ -50,6 +50,11 @@ def fit_subsets(
         return model.fit(problem, rows, seed=seed, trainer=TRAINER, directory=Path(folder), subsets=subsets)
 
 
+def reads(reader: SubsetReader, mask: Mask) -> Tells:
+    """Return what a network that reads any subset tells from one pattern."""
+    return lambda whom: reader.tell(mask[None], whom)[0].astype(np.float64)
+
+
 def fit_peer(
     method: str, take: int, model: SubsetModel, problem: Measurements, rows: NDArray[np.int64], seed: int
 ) -> tuple[Mask, Tells]:
@@ -58,7 +63,7 @@ def fit_peer(
         mask, reader = PatternModel(method, take, model).fit(
             problem, rows, seed=seed, trainer=TRAINER, directory=Path(folder)
         )
-    return mask, lambda whom: reader.tell(mask[None], whom)[0].astype(np.float64)
+    return mask, reads(reader, mask)
 
 
 def trees(problem: Measurements, rows: NDArray[np.int64], mask: Mask, seed: int) -> Tells:
@@ -91,7 +96,10 @@ def over_seeds(differences: Sequence[NDArray[np.float64]], level: float = 0.95) 
     value, n = float(means.mean()), len(means)
     wide = [
         (float(means.std(ddof=1)) / n**0.5, float(stats.t.ppf(0.5 + level / 2, n - 1))),
-        (float(np.sqrt(sum(one.var(ddof=1) / len(one) for one in differences))) / n, float(stats.norm.ppf(0.5 + level / 2))),
+        (
+            float(np.sqrt(sum(one.var(ddof=1) / len(one) for one in differences))) / n,
+            float(stats.norm.ppf(0.5 + level / 2)),
+        ),
     ]
     se, times = max(wide, key=lambda one: one[0] * one[1])
     return Interval(value, value - times * se, value + times * se, se, level)
@@ -121,9 +129,39 @@ class Shots(TestPanel):
         self.schemes = (make_scheme("whole"),)
 
 
+class CrossJudged:
+    """An objective on all learning rows: each half is judged by the network that learned from the other one.
+
+    Parameters
+    ----------
+    model, problem, rows, seed : of the two networks.
+    subsets : subsets around which patterns will be looked for; learned with the share `focus` of the model.
+    """
+
+    def __init__(
+        self, model: SubsetModel, problem: Measurements, rows: NDArray[np.int64], seed: int, subsets: Mask | None = None
+    ) -> None:
+        halves = np.array_split(np.random.default_rng([seed, 0x6861]).permutation(rows), 2)
+        self.n_shots = problem.n_shots
+        self._readers = [
+            fit_subsets(model, problem, np.sort(learn), seed, subsets).on(np.sort(judge))
+            for learn, judge in (halves, halves[::-1])
+        ]
+
+    def __call__(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
+        """Return minus the mean loss, shape ``(protocols,)``."""
+        found: NDArray[np.float64] = np.mean([reader(protocols) for reader in self._readers], axis=0)
+        return found
+
+    def slopes(self, protocol: Protocol, rng: np.random.Generator) -> tuple[float, dict[str, NDArray[np.float64]]]:
+        """Return the value of a protocol for some rows, and its slope in every count."""
+        told = [reader.slopes(protocol, rng) for reader in self._readers]
+        slopes = {name: np.mean([one[1][name] for one in told], axis=0) for name in told[0][1]}
+        return float(np.mean([value for value, _ in told])), slopes
+
+
 def learned_masks(
-    reader: SubsetReader,
-    rows: NDArray[np.int64],
+    objective: CrossJudged,
     budgets: Sequence[float],
     *,
     starts: Sequence[Mask],
@@ -136,15 +174,12 @@ def learned_masks(
 
     Parameters
     ----------
-    reader : network that reads any subset.
-    rows : who judges patterns.
+    objective : networks that read any subset.
     budgets : price of the whole pattern at most.
     starts : patterns known before.
     seed, money, steps, swaps : as for `LearnedSearch` and `Shots`.
     """
-    n = reader.measurements.n_shots
-    menu = Menu([Shots(n, money=money)])
-    objective = reader.on(rows)
+    menu = Menu([Shots(objective.n_shots, money=money)])
     search = LearnedSearch(budgets=budgets, starts=1, steps=steps, swaps=swaps)
     found = search.run(
         SearchSpace(menu),
@@ -160,7 +195,7 @@ def learned_masks(
             for one, value in zip(found.protocols, found.values, strict=True)
             if menu.price(one)["money"] <= limit + 1e-9
         ]
-        masks.append(Protocol.from_key(max(within)[1]).array("shots", n) > 0)
+        masks.append(Protocol.from_key(max(within)[1]).array("shots", objective.n_shots) > 0)
     return masks
 
 

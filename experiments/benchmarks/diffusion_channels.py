@@ -1,4 +1,4 @@
-"""Which of 220 diffusion measurements? Benchmark C: learned together with a network, against greedy and simple choices."""
+"""Which of 220 diffusion measurements? Benchmark C: learned with a network, against greedy and simple choices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 from _diffusion import diffusion_problem, seconds_of_weightings
-from _patterns import Clock, Mask, equispaced_mask, fit_subsets, greedy_linear, learned_masks, mask_of, over_seeds, random_mask
+from _patterns import (
+    Clock,
+    CrossJudged,
+    Mask,
+    equispaced_mask,
+    fit_subsets,
+    greedy_linear,
+    learned_masks,
+    mask_of,
+    over_seeds,
+    random_mask,
+)
 from _result import Result, parser
 from numpy.typing import NDArray
 
@@ -17,8 +28,6 @@ from scanwise.model import SubsetModel
 
 NUMBERS = (110, 55, 28, 14)
 JUDGE = 2000
-TUNE = 0.2
-"""Share of the learning voxels that judge patterns while they are searched."""
 CPU_SECONDS = 300.0
 FIRST = SubsetModel(width=128, steps=3000, batch_size=256, dropout=0.05)
 LAST = SubsetModel(width=128, steps=4000, batch_size=256, dropout=0.05, focus=0.8)
@@ -51,26 +60,31 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         values, target = problem.values[:, :, 0].astype(np.float64), problem.target.astype(np.float64)
         learn, judge = np.arange(options.voxels), np.arange(options.voxels, options.voxels + JUDGE)
         rng = np.random.default_rng([seed, 0x6368])
-        tune = np.sort(rng.permutation(learn)[: int(TUNE * len(learn))])
-        rest = np.setdiff1d(learn, tune)
-        clock.lap("")
-        reader = fit_subsets(first, problem, rest, seed)
-        clock.lap("network that reads any subset")
         by_number = greedy_linear(values[learn], target[learn], max(NUMBERS))
         by_price = greedy_linear(values[learn], target[learn], 220, seconds)
-        clock.lap("greedy forward")
         alike: dict[str, list[Mask]] = {
             "random": [random_mask(220, number, rng) for number in NUMBERS],
             "equispaced": [equispaced_mask(220, number) for number in NUMBERS],
             GREEDY: [mask_of(by_number[:number], 220) for number in NUMBERS],
         }
-        alike[OURS] = learned_masks(reader, tune, [float(one) for one in NUMBERS], starts=alike[GREEDY], seed=seed)
         paid = {GREEDY: [_within(by_price, limit, seconds / 60) for limit in minutes]}
-        paid[OURS] = learned_masks(reader, tune, minutes, starts=paid[GREEDY], seed=seed, money=seconds / 60)
+        clock.lap("greedy forward")
+        judges = CrossJudged(first, problem, learn, seed, np.stack([*alike[GREEDY], *paid[GREEDY]]))
+        clock.lap("networks that judge patterns")
+        alike[OURS] = learned_masks(judges, [float(one) for one in NUMBERS], starts=alike[GREEDY], seed=seed)
+        paid[OURS] = learned_masks(judges, minutes, starts=paid[GREEDY], seed=seed, money=seconds / 60)
         clock.lap("learned patterns")
         asked = {
-            **{(name, f"{number} channels"): mask for name, masks in alike.items() for number, mask in zip(NUMBERS, masks, strict=True)},
-            **{(name, f"{limit:.1f} min"): mask for name, masks in paid.items() for limit, mask in zip(minutes, masks, strict=True)},
+            **{
+                (name, f"{number} channels"): mask
+                for name, masks in alike.items()
+                for number, mask in zip(NUMBERS, masks, strict=True)
+            },
+            **{
+                (name, f"{limit:.1f} min"): mask
+                for name, masks in paid.items()
+                for limit, mask in zip(minutes, masks, strict=True)
+            },
         }
         final = fit_subsets(last, problem, learn, seed + 1000, np.stack(list(asked.values())))
         told = final.tell(np.stack(list(asked.values())), judge)
@@ -78,21 +92,41 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         for ((name, budget), mask), own in zip(asked.items(), told, strict=True):
             errors.setdefault(f"{name}; network", {}).setdefault(budget, []).append(_square(own, target[judge]))
             linear = _linear(values, target, learn, mask)(judge)
-            errors.setdefault(f"{name}; least squares", {}).setdefault(budget, []).append(_square(linear, target[judge]))
+            errors.setdefault(f"{name}; least squares", {}).setdefault(budget, []).append(
+                _square(linear, target[judge])
+            )
     found = {name: {budget: over_seeds(rows) for budget, rows in per.items()} for name, per in errors.items()}
     for title, budgets in (
         ("Mean square error at equal numbers", [f"{number} channels" for number in NUMBERS]),
         ("Mean square error at equal minutes", [f"{limit:.1f} min" for limit in minutes]),
     ):
-        rows = [[name, *(f"{found[name][one].value:.4f}" for one in budgets)] for name in found if budgets[0] in found[name]]
-        result.table(f"{title} (parameters over their range, {JUDGE} voxels, {options.seeds} seeds)", ["pattern; read by", *budgets], rows)
+        rows = [
+            [name, *(f"{found[name][one].value:.4f}" for one in budgets)] for name in found if budgets[0] in found[name]
+        ]
+        result.table(
+            f"{title} (parameters over their range, {JUDGE} voxels, {options.seeds} seeds)",
+            ["pattern; read by", *budgets],
+            rows,
+        )
         for budget in budgets:
             mine = errors[f"{OURS}; network"][budget]
             for head in ("least squares", "network"):
                 other = errors[f"{GREEDY}; {head}"][budget]
                 less = over_seeds([a - b for a, b in zip(mine, other, strict=True)])
-                result.target(f"{budget}: below {GREEDY}, read by the {head}" if head == "network" else f"{budget}: below {GREEDY}, read by {head}", _signed(less), less.high < 0)
-    spent = sum(clock.seconds[one] for one in ("network that reads any subset", "learned patterns", "last network, all patterns")) / options.seeds
+                result.target(
+                    f"{budget}: below {GREEDY}, read by the {head}"
+                    if head == "network"
+                    else f"{budget}: below {GREEDY}, read by {head}",
+                    _signed(less),
+                    less.high < 0,
+                )
+    spent = (
+        sum(
+            clock.seconds[one]
+            for one in ("networks that judge patterns", "learned patterns", "last network, all patterns")
+        )
+        / options.seeds
+    )
     result.target(f"all of it within {CPU_SECONDS:.0f} cpu-s", f"{spent:.0f} cpu-s per seed", spent <= CPU_SECONDS)
     if options.voxels in PUBLISHED:
         result.table(
@@ -100,12 +134,18 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             ["method", *(f"{number} channels" for number in NUMBERS)],
             [[name, *row] for name, row in PUBLISHED[options.voxels].items()],
         )
-    result.table("Processor seconds, all seeds", ["what", "cpu-s"], [[one, round(s, 1)] for one, s in clock.seconds.items() if one])
-    result.note(
-        "The same last network reads all patterns, trained on all learning voxels; patterns were learned and swapped on "
-        "learning voxels alone. Greedy growth starts the learned search, as current practice would."
+    result.table(
+        "Processor seconds, all seeds",
+        ["what", "cpu-s"],
+        [[one, round(s, 1)] for one, s in clock.seconds.items() if one],
     )
-    return result.publish(options.out, patients=f"{options.voxels} voxels learn, {JUDGE} judge", seeds=list(range(options.seeds)))
+    result.note(
+        "The same last network reads all patterns, trained on all learning voxels; patterns were learned and swapped "
+        "on learning voxels alone. Greedy growth starts the learned search, as current practice would."
+    )
+    return result.publish(
+        options.out, patients=f"{options.voxels} voxels learn, {JUDGE} judge", seeds=list(range(options.seeds))
+    )
 
 
 def _within(order: Sequence[int], limit: float, price: NDArray[np.float64]) -> Mask:
@@ -117,7 +157,9 @@ def _within(order: Sequence[int], limit: float, price: NDArray[np.float64]) -> M
     return mask_of(taken, len(price))
 
 
-def _linear(values: NDArray[np.float64], target: NDArray[np.float64], learn: NDArray[np.int64], mask: Mask) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
+def _linear(
+    values: NDArray[np.float64], target: NDArray[np.float64], learn: NDArray[np.int64], mask: Mask
+) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
     def design(rows: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.column_stack([np.ones(len(rows)), values[rows][:, mask]])
 

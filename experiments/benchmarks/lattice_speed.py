@@ -22,8 +22,9 @@ from scanwise.design import Budget, Menu, ProductScorer, Protocol
 from scanwise.model import AmortisedModel, TrainerSettings
 from scanwise.model.encoders import PanelEncoder
 from scanwise.model.image_network import ImageEncoder
-from scanwise.pipeline import Run, build_menu, open_run, tune_auc
+from scanwise.pipeline import Run, build_menu, open_run
 from scanwise.search import LatticeSearch, SearchResult, SearchSpace
+from scanwise.tuning import objective_of
 
 LIMIT_SECONDS = 60.0
 PROTOCOLS = 100_000
@@ -106,7 +107,7 @@ def _time(
 ) -> SearchResult:
     began, used = time.monotonic(), time.process_time()
     found = LatticeSearch(max_protocols=1, max_product=10**7).run(
-        space, objective=tune_auc(scorer, patients, label), budget=Budget(), directory=folder
+        space, objective=objective_of(scorer, patients, label), budget=Budget(), directory=folder
     )
     wall, used = time.monotonic() - began, time.process_time() - used
     result.target(
@@ -131,7 +132,7 @@ def _differences(
         values = arrays["values"]
     product = space.product()
     rng = np.random.default_rng(1)
-    objective = tune_auc(scorer, patients, label)
+    objective = objective_of(scorer, patients, label)
     settings = product.settings(rng.choice(len(product), size=min(NEIGHBOURS, len(product) // 2), replace=False))
     other = settings.copy()
     for row, column in zip(other, rng.integers(len(product.shape), size=len(other)), strict=True):

@@ -20,8 +20,9 @@ from scanwise.cohort import Holdout, VirtualPanel
 from scanwise.composing import compose_config
 from scanwise.design import COST_AXES, Budget, Protocol
 from scanwise.model import AmortisedModel, TrainerSettings
-from scanwise.pipeline import build_menu, open_run, tune_auc
+from scanwise.pipeline import build_menu, open_run
 from scanwise.search import LatticeSearch, OptunaSearch, SearchSpace, hypervolume
+from scanwise.tuning import objective_of
 
 SHARE, WANTED = 0.05, 0.99
 SAMPLERS = ("tpe", "random", "nsga2")
@@ -261,7 +262,7 @@ def _images(options: Any, place: Path) -> Iterator[tuple[int, Lattice]]:
     smaller = build_menu({**menu, "modalities": shorter})
     space = SearchSpace(smaller, allowed=["t2w", "dwi", "dce"], grid=True, fusible=True)
     patients = run.folds[0].tune[: options.patients]
-    objective = tune_auc(run.scorer(), patients, run.cohort.label[patients])
+    objective = objective_of(run.scorer(), patients, run.cohort.label[patients])
     lattice = Lattice.of(space, objective, "minutes", place / "lattice")
     for seed in range(options.seeds):
         yield seed, lattice
@@ -270,7 +271,7 @@ def _images(options: Any, place: Path) -> Iterator[tuple[int, Lattice]]:
 def _of_tests(space: SearchSpace, cohort: Any, seed: int, place: Path) -> Lattice:
     (fold,) = Holdout({"fit": 0.34, "tune": 0.33, "test": 0.33}).folds(cohort, seed)
     scorer = AmortisedModel().fit(cohort, space.menu, fold, seed=seed, trainer=TRAINER, directory=place)
-    return Lattice.of(space, tune_auc(scorer, fold.tune, cohort.label[fold.tune]), "money", place)
+    return Lattice.of(space, objective_of(scorer, fold.tune, cohort.label[fold.tune]), "money", place)
 
 
 MENUS: dict[str, Callable[[Any, Path], Iterator[tuple[int, Lattice]]]] = {

@@ -41,6 +41,14 @@ class MenuConfig:
 
 
 @dataclass
+class ObjectiveConfig:
+    """What the search maximises; the threshold is that of the net benefit."""
+
+    name: str = "auc"
+    threshold: float = 0.1
+
+
+@dataclass
 class BudgetConfig:
     """Upper limits; null = no limit."""
 
@@ -82,6 +90,7 @@ class Config:
     model: Any = None
     trainer: Any = None
     search: Any = None
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     launcher: Any = None
     limits: BudgetConfig = field(default_factory=BudgetConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)

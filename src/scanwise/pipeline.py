@@ -10,7 +10,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +37,19 @@ from scanwise.design import (
     Fold,
     Menu,
     Modality,
-    Patients,
-    Product,
-    ProductScorer,
     Protocol,
     Scorer,
     Setup,
 )
 from scanwise.errors import ScanwiseError, did_you_mean
-from scanwise.evidence import ScoreTable, auc, auc_of_rows, auc_with_covariance
+from scanwise.evidence import ScoreTable, auc_of_rows
 from scanwise.recommend import Finding, Recommendation, Record, Rule, audit, recommend
+from scanwise.tuning import Measure, objective_of
 
 Progress = Callable[[str, int, int, str], None]
 """``progress(stage, done, total, text)``."""
 
 _PACKAGE = "scanwise."
-_SLOPE_PATIENTS = 64
-"""Patients from whom a search learns what shots add, drawn anew at each step."""
 _MANIFEST_VERSION = 1
 _FREE_OF_COHORT = ("root", "cache", "workers")
 """Settings of a cohort that change no patient: where its files are, and how many threads make them."""
@@ -128,6 +123,11 @@ class Run:
     def rule(self) -> Rule:
         """How a protocol is chosen and judged."""
         return Rule(**self.config["evidence"], primary=self.config["primary"], seed=self.config["seed"])
+
+    @property
+    def measure(self) -> Measure:
+        """What the search maximises."""
+        return Measure(**self.config.get("objective", {}))
 
     @property
     def budget(self) -> Budget:
@@ -291,7 +291,9 @@ class Run:
             path = self.directory / "search" / f"{fold.name}.json"
             if path.exists():
                 continue
-            objective = tune_auc(self.scorer(index), fold.tune, self.cohort.label[fold.tune], _tune_stratum(fold))
+            objective = objective_of(
+                self.scorer(index), fold.tune, self.cohort.label[fold.tune], _tune_stratum(fold), self.measure
+            )
 
             def told(done: int, total: int, words: str, index: int = index) -> None:
                 text = f"fold {index + 1} of {len(folds)}: {words}"
@@ -337,7 +339,7 @@ class Run:
                 "places": [[fold.repeat, fold.index] for fold in folds],
                 "considered": [
                     {"key": key, "tune_auc": value, "on_front": key in pooled["front"]}
-                    for key, value in pooled["value"].items()
+                    for key, value in self._tune_auc(pooled["value"]).items()
                 ],
                 "searches": [
                     {
@@ -455,7 +457,7 @@ class Run:
             if unknown:
                 scores = self.scorer(index).score([Protocol.from_key(key) for key in unknown], fold.tune)
                 label, stratum = self.cohort.label[fold.tune], _tune_stratum(fold)
-                known |= {key: auc(label, row, stratum) for key, row in zip(unknown, scores, strict=True)}
+                known |= dict(zip(unknown, self.measure.of_rows(label, scores, stratum).tolist(), strict=True))
             for key in values:
                 values[key].append(known[key])
         value = {key: float(np.mean(of_key)) for key, of_key in values.items()}
@@ -488,6 +490,17 @@ class Run:
         for key in sorted(often, key=lambda key: (-often[key], key)):
             enlist(key, "front of a fold")
         return roles, {"value": value, "front": set(front)}
+
+    def _tune_auc(self, value: Mapping[str, float]) -> Mapping[str, float]:
+        """Return the AUC on the searching patients of what has a value there, which need not be the AUC."""
+        if self.measure.name == "auc":
+            return value
+        protocols = [Protocol.from_key(key) for key in value]
+        found = np.zeros(len(protocols))
+        for index, fold in enumerate(self.folds):
+            scores = self.scorer(index).score(protocols, fold.tune)
+            found += auc_of_rows(self.cohort.label[fold.tune], scores, _tune_stratum(fold)) / len(self.folds)
+        return dict(zip(value, found.tolist(), strict=True))
 
     def _record(self) -> Record:
         return self._once("record", self._read_record)
@@ -585,6 +598,7 @@ class Run:
         menu = self.menu
         _ = self.rule, self.budget
         _named(menu, self.config["mandatory"], "mandatory")
+        _ = self.measure  # refuses what it does not know
         if self.config["short_list"] < 3:
             raise ScanwiseError(
                 f"short_list must be at least 3, but got {self.config['short_list']}",
@@ -786,77 +800,6 @@ def _targets(node: Any) -> list[Any]:
     if isinstance(node, list | tuple):
         return [target for value in node for target in _targets(value)]
     return []
-
-
-def tune_auc(
-    scorer: Scorer, patients: Patients, label: NDArray[np.int64], stratum: NDArray[np.int64] | None = None
-) -> Callable[[Sequence[Protocol]], NDArray[np.float64]]:
-    """Return what a search maximises: the AUC of protocols on the patients it may look at.
-
-    A `scanwise.search.ProductObjective` where the model can score whole products of settings, and a
-    `scanwise.search.GradientObjective` where it says what every shot adds.
-
-    Parameters
-    ----------
-    scorer : the fitted model.
-    patients, label : who is looked at, and the diagnoses of these.
-    stratum : patients are ranked within a stratum, shape ``(patients,)``; `None` = all together.
-    """
-    kind = {
-        (False, False): _Auc,
-        (True, False): _FusedAuc,
-        (False, True): _LearnableAuc,
-        (True, True): _FusedLearnableAuc,
-    }[isinstance(scorer, ProductScorer), hasattr(scorer, "slopes")]
-    return kind(scorer, patients, label, np.zeros(len(label), dtype=np.int64) if stratum is None else stratum)
-
-
-@dataclass(frozen=True, eq=False)
-class _Auc:
-    """The AUC of protocols on some patients, within strata."""
-
-    scorer: Any
-    patients: Patients
-    label: NDArray[np.int64]
-    stratum: NDArray[np.int64]
-
-    def __call__(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
-        return auc_of_rows(self.label, self.scorer.score(protocols, self.patients), self.stratum)
-
-
-class _FusedAuc(_Auc):
-    """The same for models that score all combinations of settings; see `scanwise.search.ProductObjective`."""
-
-    def of_product(
-        self, product: Product, *, wanted: NDArray[np.bool_], refine: int
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        found = self.scorer.score_product(product, self.patients, wanted=wanted, refine=refine)
-        for rows, probability in found:
-            yield rows, auc_of_rows(self.label, probability, self.stratum)
-
-    def noise(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
-        table = ScoreTable(
-            tuple(protocol.key for protocol in protocols),
-            self.scorer.score(protocols, self.patients)[None],
-            self.stratum[None],
-            self.label,
-            np.full(len(self.label), ""),
-        )
-        return np.linalg.norm(np.diff(auc_with_covariance(table).influence, axis=0), axis=1)
-
-
-class _LearnableAuc(_Auc):
-    """The same, for models that say what every shot adds (to the log-likelihood, which an AUC has no slope in)."""
-
-    def slopes(self, protocol: Protocol, rng: np.random.Generator) -> tuple[float, dict[str, NDArray[np.float64]]]:
-        size = min(_SLOPE_PATIENTS, len(self.patients))
-        some = np.sort(rng.choice(self.patients, size, replace=False))
-        found: tuple[float, dict[str, NDArray[np.float64]]] = self.scorer.slopes(protocol, some, rng)
-        return found
-
-
-class _FusedLearnableAuc(_FusedAuc, _LearnableAuc):
-    """Both."""
 
 
 def _tune_stratum(fold: Fold) -> NDArray[np.int64]:

@@ -111,6 +111,18 @@ def test_another_seed_gives_another_answer_in_another_folder(home, tmp_path):
     assert [row["tune_auc"] for row in first["considered"]] != [row["tune_auc"] for row in second["considered"]]
 
 
+@pytest.mark.parametrize("name", ["log_loss", "net_benefit"])
+def test_a_search_may_maximise_something_else_than_the_auc(name, home, tmp_path):
+    found = scanwise.run(*SMALL, f"objective.name={name}", "objective.threshold=0.3", f"out={tmp_path}")
+
+    searched = read_json(next((found.directory / "search").glob("*.json")))["values"]
+    usual = read_json(next((only_run(home) / "search").glob("*.json")))["values"]
+    considered = read_json(found.directory / "recommendation.json")["considered"]
+    assert found.directory.name != only_run(home).name
+    assert max(searched) < min(usual)  # minus a loss, or a benefit below the prevalence
+    assert all(0.3 < row["tune_auc"] < 1 for row in considered)
+
+
 # ---- from a notebook -------------------------------------------------------------------------------------------------
 
 
