@@ -10,8 +10,10 @@ from scanwise.model.parts import Parts
 from scanwise.model.peers import PatternModel
 from scanwise.model.refit import RefitModel, RefitScorer
 from scanwise.model.trainer import TrainerSettings
+from scanwise.model.value import Actions, ValueModel, ValueReader, fit_halves
 
 __all__ = [
+    "Actions",
     "AmortisedModel",
     "DiagnosisNetwork",
     "ImageModel",
@@ -28,4 +30,7 @@ __all__ = [
     "SubsetModel",
     "SubsetReader",
     "TrainerSettings",
+    "ValueModel",
+    "ValueReader",
+    "fit_halves",
 ]

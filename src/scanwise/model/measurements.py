@@ -116,16 +116,7 @@ class SubsetNetwork(pl.LightningModule):
             torch.manual_seed(seed)
             self.measured = nn.Linear(n_shots * n_features, width)
             self.known = nn.Linear(n_shots, width, bias=False)
-            self.blocks = nn.ModuleList(
-                nn.Sequential(
-                    nn.LayerNorm(width),
-                    nn.Linear(width, width),
-                    nn.SiLU(),
-                    nn.Dropout(dropout),
-                    nn.Linear(width, width),
-                )
-                for _ in range(n_blocks)
-            )
+            self.blocks = residual_blocks(width, n_blocks, dropout)
             self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, n_outputs))
         self.register_buffer("mean", torch.zeros(n_shots, n_features))
         self.register_buffer("scale", torch.ones(n_shots, n_features))
@@ -181,6 +172,20 @@ class SubsetNetwork(pl.LightningModule):
             optimiser, settings["learning_rate"], total_steps=max(settings["steps"], 6), pct_start=0.15
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def residual_blocks(width: int, n_blocks: int, dropout: float) -> nn.ModuleList:
+    """Return blocks ``B silu(A norm(z))`` that are added to what they read."""
+    return nn.ModuleList(
+        nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+        )
+        for _ in range(n_blocks)
+    )
 
 
 @dataclass(frozen=True)
