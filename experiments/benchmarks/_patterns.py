@@ -153,6 +153,10 @@ class CrossJudged:
         found: NDArray[np.float64] = np.mean([reader(protocols) for reader in self._readers], axis=0)
         return found
 
+    def losses(self, masks: Sequence[Mask]) -> NDArray[np.float64]:
+        """Return the mean loss of patterns, shape ``(masks,)``."""
+        return -self([Protocol({"shots": mask.astype(int)}) for mask in masks])
+
     def slopes(self, protocol: Protocol, rng: np.random.Generator) -> tuple[float, dict[str, NDArray[np.float64]]]:
         """Return the value of a protocol for some rows, and its slope in every count."""
         told = [reader.slopes(protocol, rng) for reader in self._readers]

@@ -305,6 +305,19 @@ class SubsetReader:
             told.append(torch.stack([_told(network, network(values, mask[None])) for network in self.networks]).mean(0))
         return cast("NDArray[np.float32]", torch.stack(told).numpy())
 
+    @torch.inference_mode()
+    def tell_each(self, taken: NDArray[np.bool_], rows: Patients) -> NDArray[np.float32]:
+        """Return probabilities or values where every row has a subset of its own, shape ``(rows, outputs)``.
+
+        Parameters
+        ----------
+        taken : subsets, shape ``(rows, shots)``.
+        rows : who is told.
+        """
+        values, masks = torch.from_numpy(self.measurements.values[rows]), torch.from_numpy(taken).float()
+        told = torch.stack([_told(network, network(values, masks)) for network in self.networks]).mean(0)
+        return cast("NDArray[np.float32]", told.numpy())
+
     def __call__(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
         """Return minus the mean loss on the rows of the objective, shape ``(protocols,)``."""
         taken = torch.from_numpy(self.measurements.taken(protocols)).float()

@@ -24,7 +24,7 @@ from scanwise.model.trainer import Progress, TrainerSettings, quiet_training
 _FOLLOW = 0.005
 """Share of the difference to the learning network that the network which looks ahead takes over per step."""
 _STALE = 0.02
-"""Chance per step that an examination is broken off, so that all states are seen, whatever the policy thinks of them."""
+"""Chance per step that an examination is broken off, so that others begin, whatever the policy does."""
 
 
 class Actions:

@@ -54,6 +54,14 @@ def test_probabilities_are_told_for_every_output(reader):
     assert np.abs(told[1, :, 0] - 0.5).max() < 0.35
 
 
+def test_everybody_may_have_a_subset_of_their_own(reader):
+    taken = np.zeros((4, 7), dtype=bool)
+    taken[:2, 1], taken[2:, 4] = True, True
+    own = reader.tell_each(taken, NEW[:4])
+    both = reader.tell(np.eye(7, dtype=bool)[[1, 4]], NEW[:4])
+    assert own == pytest.approx(np.concatenate([both[0, :2], both[1, 2:]]), abs=1e-6)
+
+
 def test_slopes_point_at_what_is_worth_taking(reader):
     value, slopes = reader.on(NEW).slopes(taking(0), np.random.default_rng(0))
     assert value == pytest.approx(float(reader.on(NEW)([taking(0)])[0]), abs=0.1)

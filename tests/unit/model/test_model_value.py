@@ -8,17 +8,17 @@ from model_scenario import TRAINER
 from scanwise.errors import ScanwiseError
 from scanwise.model import Actions, Measurements, SubsetModel, ValueModel, fit_halves
 
-LEARN, NEW = np.arange(2000), np.arange(2000, 2600)
-READER = SubsetModel(width=32, n_blocks=2, steps=700, batch_size=128, dropout=0.0, learning_rate=0.01)
-VALUE = ValueModel(width=32, n_blocks=2, steps=900, batch_size=128, learning_rate=0.01, weights=(0.01, 0.3))
+LEARN, NEW = np.arange(1200), np.arange(1200, 1600)
+READER = SubsetModel(width=32, n_blocks=2, steps=400, batch_size=128, dropout=0.0, learning_rate=0.01)
+VALUE = ValueModel(width=32, n_blocks=2, steps=700, batch_size=128, learning_rate=0.01, weights=(0.01, 0.3))
 
 
 def guided(seed: int = 0) -> Measurements:
     """Measurement 0 says where the class is, in 1 or in 2, and nothing of the class itself; 3 is noise."""
     rng = np.random.default_rng(seed)
-    where, bits = rng.integers(0, 2, 2600), rng.integers(0, 2, (2600, 2))
-    label = bits[np.arange(2600), where]
-    values = np.column_stack([where, bits, rng.integers(0, 2, 2600)]).astype(np.float32)
+    where, bits = rng.integers(0, 2, 1600), rng.integers(0, 2, (1600, 2))
+    label = bits[np.arange(1600), where]
+    values = np.column_stack([where, bits, rng.integers(0, 2, 1600)]).astype(np.float32)
     return Measurements(values[:, :, None], label, "classes")
 
 

@@ -1,0 +1,92 @@
+"""Complex phantoms with diagnoses planted at known lines of k-space: the problem of benchmark A."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scanwise.model import Measurements
+from scanwise.physics import coil_maps, fft2c
+
+SIDE = 64
+PLANTED = {"first": 7, "second": 15, "third": 24}
+"""Spatial frequency along y of each diagnosis [cycles per field of view]; it is planted at plus and minus that."""
+PREVALENCE = 0.35
+NOISE = 1.0
+STRENGTH = {"first": 60.0, "second": 17.0, "third": 9.0}
+"""Amplitude of a planted pattern in k-space, in units of the noise: more where bodies have more energy themselves."""
+BANDS = 8
+"""Bands of columns over which the energy of a line is told."""
+
+
+def planted_lines() -> NDArray[np.int64]:
+    """Return the lines of k-space, 0 to 63 with the centre at 32, at which diagnoses were planted."""
+    return np.sort([SIDE // 2 + sign * at for at in PLANTED.values() for sign in (-1, 1)])
+
+
+def phantom_kspace(n: int, seed: int, n_coils: int) -> tuple[NDArray[np.complex64], NDArray[np.int64]]:
+    """Return noisy k-space, ``(phantoms, coils, lines, columns)``, and diagnoses, ``(phantoms, 3)``.
+
+    Bodies are ellipses with texture whose power falls with spatial frequency, and a smooth phase. A diagnosis adds a
+    ripple along y somewhere in the body: its energy is around two lines, its place and phase are anyone's.
+    """
+    rng = np.random.default_rng([seed, 0x7068])
+    at = (np.arange(SIDE) - SIDE // 2) / SIDE
+    y, x = at[:, None], at[None, :]
+    label = (rng.random((n, len(PLANTED))) < PREVALENCE).astype(np.int64)
+    half = rng.uniform(0.28, 0.42, (n, 2, 1, 1))
+    body = 1 / (1 + np.exp((np.hypot(y / half[:, 0], x / half[:, 1]) - 1) / 0.04))
+    frequency = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.fftfreq(SIDE)[None]) * SIDE
+    power = 1 / (1 + (frequency / 2) ** 2) ** 0.75
+    texture = np.fft.ifft2(power * np.fft.fft2(rng.normal(size=(n, SIDE, SIDE)))).real
+    texture /= texture.std((1, 2), keepdims=True)
+    slope = rng.normal(0, 2.0, (n, 2, 1, 1))
+    phase = np.exp(1j * (rng.uniform(0, 2 * np.pi, (n, 1, 1)) + slope[:, 0] * y + slope[:, 1] * x))
+    image = body * (1 + 0.25 * texture)
+    for which, (name, cycles) in enumerate(PLANTED.items()):
+        centre = rng.uniform(-0.12, 0.12, (n, 2, 1, 1))
+        window = np.exp(-((y - centre[:, 0]) ** 2 + (x - centre[:, 1]) ** 2) / (2 * 0.16**2))
+        ripple = np.cos(2 * np.pi * cycles * y + rng.uniform(0, 2 * np.pi, (n, 1, 1))) * window
+        ripple *= STRENGTH[name] * rng.uniform(0.6, 1.4, (n, 1, 1)) / np.linalg.norm(ripple, axis=(1, 2), keepdims=True)
+        image = image + label[:, which, None, None] * ripple / _GAIN
+    maps = (
+        torch.ones(1, SIDE, SIDE, dtype=torch.complex64)
+        if n_coils == 1
+        else coil_maps((SIDE, SIDE), n_coils=n_coils, seed=0, dtype=torch.complex64)
+    )
+    coil_images = torch.from_numpy((_GAIN * image * phase).astype(np.complex64))[:, None] * maps
+    kspace = fft2c(coil_images).numpy()
+    noise = rng.normal(size=(2, *kspace.shape)) * NOISE / 2**0.5
+    return (kspace + noise[0] + 1j * noise[1]).astype(np.complex64), label
+
+
+def line_problem(n: int, seed: int, n_coils: int) -> Measurements:
+    """Return phantoms whose measurements are lines, each told by the logarithm of its energy in bands of columns."""
+    kspace, label = phantom_kspace(n, seed, n_coils)
+    energy = (np.abs(kspace) ** 2).sum(1).reshape(n, SIDE, BANDS, -1).mean(3)
+    return Measurements(np.log(energy).astype(np.float32), label.astype(np.float32), "labels")
+
+
+def image_problem(n: int, seed: int, n_coils: int) -> Measurements:
+    """Return the same phantoms for reconstruction: lines of the coil-combined image, and that image, coarser."""
+    kspace, _ = phantom_kspace(n, seed, n_coils)
+    combined = kspace[:, 0] if n_coils == 1 else _combined(kspace, n_coils)
+    image = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(combined, axes=(1, 2)), norm="ortho"), axes=(1, 2))
+    coarse = np.abs(image).reshape(n, SIDE // 2, 2, SIDE // 2, 2).mean((2, 4)).reshape(n, -1)
+    values = np.stack([combined.real, combined.imag], axis=-1).reshape(n, SIDE, -1)
+    return Measurements(values.astype(np.float32), coarse.astype(np.float32), "values")
+
+
+_GAIN = 30.0
+"""Signal of the body over the noise, per voxel of the image."""
+
+
+def _combined(kspace: NDArray[np.complex64], n_coils: int) -> NDArray[np.complex64]:
+    maps = coil_maps((SIDE, SIDE), n_coils=n_coils, seed=0, dtype=torch.complex64).numpy()
+    images = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(kspace, axes=(2, 3)), norm="ortho"), axes=(2, 3))
+    image = (images * maps.conj()).sum(1)
+    found: NDArray[np.complex64] = np.fft.fftshift(
+        np.fft.fft2(np.fft.ifftshift(image, axes=(1, 2)), norm="ortho"), axes=(1, 2)
+    ).astype(np.complex64)
+    return found
