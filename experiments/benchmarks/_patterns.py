@@ -129,6 +129,23 @@ class Shots(TestPanel):
         self.schemes = (make_scheme("whole"),)
 
 
+def around(masks: Sequence[Mask], copies: int, rng: np.random.Generator, share: float = 0.5) -> Mask:
+    """Return copies of patterns in which up to a share of the shots was replaced, ``(masks x copies, shots)``.
+
+    Networks that learn these judge a pattern and its neighbours alike; those that learn the pattern itself favour it.
+    """
+    found = []
+    for mask in masks:
+        for _ in range(copies):
+            taken, left = np.flatnonzero(mask), np.flatnonzero(~mask)
+            n = int(rng.uniform(0, share) * min(len(taken), len(left)))
+            other = mask.copy()
+            other[rng.permutation(taken)[:n]] = False
+            other[rng.permutation(left)[:n]] = True
+            found.append(other)
+    return np.stack(found)
+
+
 class CrossJudged:
     """An objective on all learning rows: each half is judged by the network that learned from the other one.
 
@@ -173,6 +190,7 @@ def learned_masks(
     money: NDArray[np.float64] | float = 1.0,
     steps: int = 120,
     swaps: int = 40,
+    tried: int = 12,
 ) -> list[Mask]:
     """Return one pattern per budget, learned by gradient through a reader and mended by swaps.
 
@@ -181,10 +199,10 @@ def learned_masks(
     objective : networks that read any subset.
     budgets : price of the whole pattern at most.
     starts : patterns known before.
-    seed, money, steps, swaps : as for `LearnedSearch` and `Shots`.
+    seed, money, steps, swaps, tried : as for `LearnedSearch` and `Shots`.
     """
     menu = Menu([Shots(objective.n_shots, money=money)])
-    search = LearnedSearch(budgets=budgets, starts=1, steps=steps, swaps=swaps)
+    search = LearnedSearch(budgets=budgets, starts=1, steps=steps, swaps=swaps, tried=tried)
     found = search.run(
         SearchSpace(menu),
         objective=objective,

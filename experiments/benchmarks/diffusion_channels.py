@@ -12,6 +12,7 @@ from _patterns import (
     Clock,
     CrossJudged,
     Mask,
+    around,
     equispaced_mask,
     fit_subsets,
     greedy_linear,
@@ -29,6 +30,8 @@ from scanwise.model import SubsetModel
 NUMBERS = (110, 55, 28, 14)
 JUDGE = 2000
 CPU_SECONDS = 300.0
+COPIES = 100
+"""Neighbours of every greedy pattern that the judging networks learn."""
 FIRST = SubsetModel(width=128, steps=3000, batch_size=256, dropout=0.05)
 LAST = SubsetModel(width=128, steps=4000, batch_size=256, dropout=0.05, focus=0.8)
 OURS, GREEDY = "learned with the network", "greedy forward (least squares)"
@@ -69,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         }
         paid = {GREEDY: [_within(by_price, limit, seconds / 60) for limit in minutes]}
         clock.lap("greedy forward")
-        judges = CrossJudged(first, problem, learn, seed, np.stack([*alike[GREEDY], *paid[GREEDY]]))
+        judges = CrossJudged(first, problem, learn, seed, around([*alike[GREEDY], *paid[GREEDY]], COPIES, rng))
         clock.lap("networks that judge patterns")
         alike[OURS] = learned_masks(judges, [float(one) for one in NUMBERS], starts=alike[GREEDY], seed=seed)
         paid[OURS] = learned_masks(judges, minutes, starts=paid[GREEDY], seed=seed, money=seconds / 60)

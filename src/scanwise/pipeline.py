@@ -719,7 +719,8 @@ def run(*overrides: str, config_dir: str | os.PathLike[str] | None = None, progr
 def run_identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what makes a run another run: everything but stage, folders, trainer, evidence rule and budget.
 
-    The folders that hold the data are left out too: the data are told apart by their content.
+    The folders that hold the data are left out too: the data are told apart by their content. So is an objective that
+    is the AUC, so that runs from before there was a choice stay what they are.
     """
     identity = {key: value for key, value in config.items() if key not in FREE_OF_RUN}
     cohort = identity.get("cohort")
@@ -728,6 +729,10 @@ def run_identity(config: Mapping[str, Any]) -> dict[str, Any]:
     search = identity.get("search")
     if isinstance(search, Mapping):
         identity["search"] = {key: value for key, value in search.items() if key not in _FREE_OF_SEARCH}
+    objective = identity.pop("objective", None) or {"name": "auc"}
+    if objective["name"] != "auc":  # the threshold is no difference where none is used
+        used = ("name", "threshold") if objective["name"] == "net_benefit" else ("name",)
+        identity["objective"] = {key: objective[key] for key in used}
     return identity
 
 

@@ -6,6 +6,7 @@ import pytest
 from scanwise.design import Protocol
 from scanwise.errors import ScanwiseError
 from scanwise.evidence import auc, net_benefit
+from scanwise.pipeline import run_identity
 from scanwise.tuning import MEASURES, Measure, objective_of
 
 RNG = np.random.default_rng(0)
@@ -65,3 +66,12 @@ def test_one_patient_cannot_decide():
 def test_bad_objectives_are_refused(settings, words):
     with pytest.raises(ScanwiseError, match=words):
         Measure(**settings)
+
+
+def test_runs_from_before_there_was_a_choice_stay_what_they_are():
+    before = run_identity({"seed": 0})
+    assert run_identity({"seed": 0, "objective": {"name": "auc", "threshold": 0.2}}) == before
+    by_loss = run_identity({"seed": 0, "objective": {"name": "log_loss", "threshold": 0.2}})
+    assert by_loss == run_identity({"seed": 0, "objective": {"name": "log_loss", "threshold": 0.3}}) != before
+    benefit = run_identity({"seed": 0, "objective": {"name": "net_benefit", "threshold": 0.2}})
+    assert benefit != run_identity({"seed": 0, "objective": {"name": "net_benefit", "threshold": 0.3}})

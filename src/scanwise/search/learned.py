@@ -28,8 +28,6 @@ _MOMENTUM, _SQUARES, _TINY = 0.9, 0.99, 1e-12
 """Constants of Adam (Kingma and Ba 2015)."""
 _PRICE_PACE = 0.1
 """How fast the price of the budget rises while it is exceeded, as a share of the loss per step."""
-_SWAPPED = 4
-"""Shots of a modality that a swap may take away, and that it may bring in."""
 _TEMPERATURE = 0.5
 """Width of the relaxed top-k, in logits."""
 
@@ -73,6 +71,7 @@ class LearnedSearch(SinglePass):
     steps : steps per budget and start.
     draws : protocols drawn per step.
     swaps : swaps at most after rounding: the shots whose slopes promise least for those whose slopes promise most.
+    tried : shots of a modality that a swap may take away, and as many that it may bring in.
     learning_rate : of Adam, in logits per step.
 
     References
@@ -91,6 +90,7 @@ class LearnedSearch(SinglePass):
     steps: int = 120
     draws: int = 2
     swaps: int = 4
+    tried: int = 4
     learning_rate: float = 0.15
 
     def __post_init__(self) -> None:
@@ -100,7 +100,7 @@ class LearnedSearch(SinglePass):
                 f"search.relaxation must be one of {RELAXATIONS}, but got {self.relaxation!r}",
                 did_you_mean(str(self.relaxation), RELAXATIONS),
             )
-        for name in ("levels", "starts", "steps", "draws", "swaps"):
+        for name in ("levels", "starts", "steps", "draws", "swaps", "tried"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < (name not in ("starts", "swaps")):
                 raise ScanwiseError(f"search.{name} must be a whole number above 0, but got {value!r}")
@@ -166,8 +166,8 @@ class LearnedSearch(SinglePass):
                 out = columns[counts[columns] > least[columns]]
                 into = columns[counts[columns] < most[columns]]
                 by = dict(zip(columns.tolist(), slope.tolist(), strict=True))
-                for worst in sorted(out.tolist(), key=by.__getitem__)[:_SWAPPED]:
-                    for best in sorted(into.tolist(), key=by.__getitem__)[: -_SWAPPED - 1 : -1]:
+                for worst in sorted(out.tolist(), key=by.__getitem__)[: self.tried]:
+                    for best in sorted(into.tolist(), key=by.__getitem__)[: -self.tried - 1 : -1]:
                         other = counts.copy()
                         other[worst] -= 1
                         other[best] += 1
