@@ -94,13 +94,10 @@ def over_seeds(differences: Sequence[NDArray[np.float64]], level: float = 0.95) 
     """
     means = np.array([one.mean() for one in differences])
     value, n = float(means.mean()), len(means)
-    wide = [
-        (float(means.std(ddof=1)) / n**0.5, float(stats.t.ppf(0.5 + level / 2, n - 1))),
-        (
-            float(np.sqrt(sum(one.var(ddof=1) / len(one) for one in differences))) / n,
-            float(stats.norm.ppf(0.5 + level / 2)),
-        ),
-    ]
+    by_row = float(np.sqrt(sum(one.var(ddof=1) / len(one) for one in differences))) / n
+    wide = [(by_row, float(stats.norm.ppf(0.5 + level / 2)))]
+    if n > 1:
+        wide.append((float(means.std(ddof=1)) / n**0.5, float(stats.t.ppf(0.5 + level / 2, n - 1))))
     se, times = max(wide, key=lambda one: one[0] * one[1])
     return Interval(value, value - times * se, value + times * se, se, level)
 
@@ -241,6 +238,8 @@ def greedy_linear(
         gain = ((left.T @ rest) ** 2).sum(1) / np.maximum(power, 1e-12)
         merit = np.where(open_ & (power > 1e-9), gain if price is None else gain / price, -np.inf)
         best = int(np.argmax(merit))
+        if not np.isfinite(merit[best]):  # nothing is left that those before do not say; the others follow as they are
+            return [*order, *np.flatnonzero(open_).tolist()][:take]
         axis = left[:, best] / power[best] ** 0.5
         left = left - np.outer(axis, axis @ left)
         rest = rest - np.outer(axis, axis @ rest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli.add_argument("--seeds", type=int, default=5)
     cli.add_argument("--voxels", type=int, default=2000, help="learning voxels")
     cli.add_argument("--steps", type=int, default=LAST.steps, help="training steps of the last network")
+    cli.add_argument("--swaps", type=int, default=40, help="swaps at most per pattern")
     options = cli.parse_args(arguments)
     name = "diffusion_channels" if options.voxels == 2000 else f"diffusion_channels_{options.voxels}"
     result = Result(name, str(__doc__), arguments, script="diffusion_channels")
-    last = SubsetModel(**{**vars(LAST), "steps": options.steps})
-    first = SubsetModel(**{**vars(FIRST), "steps": min(FIRST.steps, options.steps)})
+    last = replace(LAST, steps=options.steps)
+    first = replace(FIRST, steps=min(FIRST.steps, options.steps))
     errors: dict[str, dict[str, list[NDArray[np.float64]]]] = {}
     seconds = seconds_of_weightings()
     minutes = [number * float(seconds.mean()) / 60 for number in NUMBERS]
@@ -74,8 +76,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         clock.lap("greedy forward")
         judges = CrossJudged(first, problem, learn, seed, around([*alike[GREEDY], *paid[GREEDY]], COPIES, rng))
         clock.lap("networks that judge patterns")
-        alike[OURS] = learned_masks(judges, [float(one) for one in NUMBERS], starts=alike[GREEDY], seed=seed)
-        paid[OURS] = learned_masks(judges, minutes, starts=paid[GREEDY], seed=seed, money=seconds / 60)
+        alike[OURS] = learned_masks(
+            judges, [float(one) for one in NUMBERS], starts=alike[GREEDY], seed=seed, swaps=options.swaps
+        )
+        paid[OURS] = learned_masks(
+            judges, minutes, starts=paid[GREEDY], seed=seed, money=seconds / 60, swaps=options.swaps
+        )
         clock.lap("learned patterns")
         asked = {
             **{

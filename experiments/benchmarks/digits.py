@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         for pixels in BUDGETS:
             note(OURS, pixels, told[pixels - 1])
         clock.lap(OURS)
-        network = fit_subsets(NETWORK, problem, learn, seed)
+        network = fit_subsets(replace(NETWORK, steps=min(NETWORK.steps, options.steps)), problem, learn, seed)
         look = np.random.default_rng(seed).permutation(learn)[:500]
         order = greedy(partial(_loss, network, rows=look, digit=digit), 64, max(BUDGETS))
         clock.lap("network and greedy growth")
@@ -88,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             note("decision tree of that depth (adaptive)", pixels, tree.predict_proba(images[judge]))
             clock.lap("decision tree")
             for method in ("loupe", "dps"):
-                peer = SubsetModel(**{**vars(PEER), "steps": options.steps})
+                peer = replace(PEER, steps=options.steps)
                 pattern, tells = fit_peer(method, pixels, peer, problem, learn, seed)
                 note(f"{method.upper()}, its own network", pixels, tells(judge))
                 note(f"{method.upper()}, extra-trees", pixels, trees(problem, learn, pattern, seed)(judge))

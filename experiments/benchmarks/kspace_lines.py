@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +53,26 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli = parser(__doc__)
     cli.add_argument("--seeds", type=int, default=5)
     cli.add_argument("--coils", type=int, default=1)
+    cli.add_argument("--phantoms", type=int, default=LEARN, help="phantoms that learn")
+    cli.add_argument(
+        "--steps", type=int, default=HEAD.steps, help="training steps of every network but the value network"
+    )
+    cli.add_argument("--walk-steps", type=int, default=VALUE.steps, help="training steps of the value network")
+    cli.add_argument("--swaps", type=int, default=40, help="swaps at most per pattern")
     cli.add_argument("--budgets", type=int, nargs="+", default=list(BUDGETS))
     options = cli.parse_args(arguments)
     name = "kspace_lines" if options.coils == 1 else f"kspace_lines_{options.coils}_coils"
     result = Result(name, str(__doc__), arguments, script="kspace_lines")
+    peer = replace(PEER, steps=min(PEER.steps, options.steps))
+    image = replace(IMAGE, steps=min(IMAGE.steps, options.steps))
     clock = Clock()
     static: dict[str, dict[int, list[NDArray[np.float64]]]] = {}
     patterns: dict[str, dict[int, list[Mask]]] = {}
     walked: list[list[tuple[float, NDArray[np.float64]]]] = []
     labels = []
     for seed in range(options.seeds):
-        problem = line_problem(LEARN + JUDGE, seed, options.coils)
-        learn, judge = np.arange(LEARN), np.arange(LEARN, LEARN + JUDGE)
+        problem = line_problem(options.phantoms + JUDGE, seed, options.coils)
+        learn, judge = np.arange(options.phantoms), np.arange(options.phantoms, options.phantoms + JUDGE)
         labels.append(problem.target[judge])
         rng = np.random.default_rng([seed, 0x6C69])
         masks = {
@@ -73,23 +82,25 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             "variable density": [_variable_density(n, rng) for n in options.budgets],
         }
         clock.lap("")
-        judges = CrossJudged(PEER, problem, learn, seed)
+        judges = CrossJudged(peer, problem, learn, seed)
         clock.lap("networks that judge patterns")
         order = greedy(lambda some, judges=judges: judges.losses(some), SIDE, max(options.budgets))
         masks["greedy growth"] = [mask_of(order[:n], SIDE) for n in options.budgets]
         clock.lap("greedy growth")
-        masks[LEARNED] = learned_masks(judges, [float(n) for n in options.budgets], starts=[], seed=seed)
+        masks[LEARNED] = learned_masks(
+            judges, [float(n) for n in options.budgets], starts=[], seed=seed, swaps=options.swaps
+        )
         clock.lap(LEARNED)
-        pictures = image_problem(LEARN, seed, options.coils)
+        pictures = image_problem(options.phantoms, seed, options.coils)
         for method in ("LOUPE", "DPS"):
-            masks[method] = [fit_peer(method.lower(), n, PEER, problem, learn, seed)[0] for n in options.budgets]
+            masks[method] = [fit_peer(method.lower(), n, peer, problem, learn, seed)[0] for n in options.budgets]
             clock.lap(method)
             masks[f"{method} for the image"] = [
-                fit_peer(method.lower(), n, IMAGE, pictures, learn, seed)[0] for n in options.budgets
+                fit_peer(method.lower(), n, image, pictures, learn, seed)[0] for n in options.budgets
             ]
             clock.lap(f"{method} for the image")
         asked = np.stack([mask for of in masks.values() for mask in of])
-        head = fit_subsets(HEAD, problem, learn, seed + 1000, asked)
+        head = fit_subsets(replace(HEAD, steps=options.steps), problem, learn, seed + 1000, asked)
         told = iter(head.tell(asked, judge))
         for kind, of in masks.items():
             for n, mask in zip(options.budgets, of, strict=True):
@@ -97,8 +108,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 patterns.setdefault(kind, {}).setdefault(n, []).append(mask)
         clock.lap("head that reads all patterns")
         with tempfile.TemporaryDirectory() as folder:
-            halves = fit_halves(PEER, problem, learn, seed=seed, trainer=TRAINER, directory=Path(folder))
-            value = VALUE.fit(
+            halves = fit_halves(peer, problem, learn, seed=seed, trainer=TRAINER, directory=Path(folder))
+            value = replace(VALUE, steps=options.walk_steps).fit(
                 problem, halves, Actions.single(np.ones(SIDE)), seed=seed, trainer=TRAINER, directory=Path(folder)
             )
             walks = []
@@ -117,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     return result.publish(
         options.out,
-        patients=f"{LEARN} phantoms learn, {JUDGE} judge, {options.coils} coil(s)",
+        patients=f"{options.phantoms} phantoms learn, {JUDGE} judge, {options.coils} coil(s)",
         seeds=list(range(options.seeds)),
     )
 

@@ -6,6 +6,7 @@ import gzip
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,15 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli = parser(__doc__)
     cli.add_argument("--seeds", type=int, default=5)
     cli.add_argument("--steps", type=int, default=NETWORK.steps, help="training steps of every network that reads")
+    cli.add_argument("--swaps", type=int, default=20, help="swaps at most per pattern")
     cli.add_argument("--domains", nargs="+", choices=DOMAINS, default=list(DOMAINS))
     options = cli.parse_args(arguments)
     result = Result("mnist_patterns", str(__doc__), arguments)
     images, digit = mnist()
     right: dict[tuple[str, str], dict[float, list[NDArray[np.float64]]]] = {}
     clock = Clock()
-    settings = SubsetModel(**{**vars(NETWORK), "steps": options.steps})
-    judging = SubsetModel(**{**vars(JUDGES), "steps": min(JUDGES.steps, options.steps)})
+    settings = replace(NETWORK, steps=options.steps)
+    judging = replace(JUDGES, steps=min(JUDGES.steps, options.steps))
     numbers = {share: round(share * SIDE**2) for share in SHARES}
     for seed in range(options.seeds):
         order = np.random.default_rng([seed, 0x6D6E]).permutation(len(digit))
@@ -66,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             clock.lap("")
             judges = CrossJudged(judging, problem, learn, seed, np.stack(simple["centre"]))
             masks = learned_masks(
-                judges, [float(n) for n in numbers.values()], starts=simple["centre"], seed=seed, swaps=20
+                judges, [float(n) for n in numbers.values()], starts=simple["centre"], seed=seed, swaps=options.swaps
             )
             reader = fit_subsets(
                 settings, problem, learn, seed + 1000, np.stack([*masks, *simple["random"], *simple["centre"]])

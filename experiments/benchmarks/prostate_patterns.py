@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli = parser(__doc__)
     cli.add_argument("--seeds", type=int, default=5, help="searches with seeds of their own")
     cli.add_argument("--trials", type=int, default=256)
+    cli.add_argument("--steps", type=int, default=LINES.steps, help="training steps of LOUPE, DPS and learned patterns")
     cli.add_argument("--budgets", type=float, nargs="+", default=list(BUDGETS), help="minutes")
     cli.add_argument("overrides", nargs="*", help="e.g. from_run=reports/runs/prostate/1a2b3c4d")
     options = cli.parse_args(arguments)
@@ -74,16 +76,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             found = search.run(space, objective=value, budget=Budget())
             note(name + suffix, _lengths_apart(found.protocols, offered))
         for method in PEERS:
-            note(method + suffix, _peers(run, offered, method))
+            note(method + suffix, _peers(run, offered, method, options.steps))
             print(f"{method}{suffix}: done", flush=True)
     for seed in range(options.seeds):
         search = OptunaSearch(n_trials=options.trials, objectives=("diagnosis", "minutes"))
         found = search.run(SearchSpace(menu), objective=value, budget=Budget(), seed=seed)
         note(JOINT, found.protocols)
         first = list(chosen[JOINT][-1].values())
-        learned = LearnedSearch(budgets=options.budgets, objectives=("diagnosis", "minutes"), steps=60, swaps=3).run(
-            SearchSpace(menu), objective=_Learnable(value, objective), budget=Budget(), seed=seed, enqueue=first
-        )
+        learned = LearnedSearch(
+            budgets=options.budgets, objectives=("diagnosis", "minutes"), steps=min(60, options.steps), swaps=3
+        ).run(SearchSpace(menu), objective=_Learnable(value, objective), budget=Budget(), seed=seed, enqueue=first)
         note(LEARNED, [*found.protocols, *learned.protocols])
         print(f"seed {seed}: done", flush=True)
     _tell(result, run, chosen, options.budgets, test)
@@ -112,10 +114,10 @@ def _lengths_apart(protocols: Sequence[Protocol], menu: Menu) -> list[Protocol]:
     return [one for one in protocols if set(one.modalities) == set(menu.modalities)]
 
 
-def _peers(run: Run, menu: Menu, method: str) -> list[Protocol]:
+def _peers(run: Run, menu: Menu, method: str, steps: int) -> list[Protocol]:
     """Return exams with T2W lines learned for the image, the other sequences shortened by the same share."""
     patterns = {
-        name: _learned_lines(run, name, method)
+        name: _learned_lines(run, name, method, steps)
         for name, modality in menu.modalities.items()
         if isinstance(modality, ImagingModality) and modality.shots.what.get("train_length") is not None
     }
@@ -131,7 +133,7 @@ def _peers(run: Run, menu: Menu, method: str) -> list[Protocol]:
     return list(dict.fromkeys(found))
 
 
-def _learned_lines(run: Run, name: str, method: str) -> list[tuple[int, ...]]:
+def _learned_lines(run: Run, name: str, method: str, steps: int) -> list[tuple[int, ...]]:
     """Return line patterns of one scan, a whole number of echo trains each, learned for the reconstruction error."""
     modality = run.menu.modalities[name]
     learn = run.folds[0].learn[:RECONSTRUCTED]
@@ -147,7 +149,14 @@ def _learned_lines(run: Run, name: str, method: str) -> list[tuple[int, ...]]:
     lines = len(modality.shots)
     found = [(1,) * lines]
     for trains in range(1, lines // length):
-        mask, _ = fit_peer(method.lower(), trains * length, LINES, problem, np.arange(len(values)), run.config["seed"])
+        mask, _ = fit_peer(
+            method.lower(),
+            trains * length,
+            replace(LINES, steps=steps),
+            problem,
+            np.arange(len(values)),
+            run.config["seed"],
+        )
         found.append(tuple(mask.astype(int).tolist()))
     return found
 
