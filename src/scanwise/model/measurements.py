@@ -19,6 +19,9 @@ from scanwise.errors import ScanwiseError
 from scanwise.model.trainer import Progress, TrainerSettings, quiet_training
 
 KINDS = ("classes", "labels", "values")
+FAR = 6.0
+"""Values further than so many standard deviations from their mean are taken as that far: a pixel that is nearly always
+dark must not outweigh all others where it is bright."""
 _ROWS_AT_ONCE = 65_536
 """Rows decoded at once."""
 
@@ -140,7 +143,7 @@ class SubsetNetwork(pl.LightningModule):
         values : shape ``(rows, shots, features)``.
         mask : which were taken, 0 to 1, shape ``(rows or 1, shots)``.
         """
-        seen = (values - self.mean) / self.scale * mask[:, :, None]
+        seen = ((values - self.mean) / self.scale).clamp(-FAR, FAR) * mask[:, :, None]
         hidden = self.measured(seen.flatten(1)) + self.known(mask)
         for block in self.blocks:
             hidden = hidden + block(hidden)

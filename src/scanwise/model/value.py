@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from scanwise.design import Patients
 from scanwise.errors import ScanwiseError
-from scanwise.model.measurements import Measurements, SubsetModel, SubsetReader, residual_blocks
+from scanwise.model.measurements import FAR, Measurements, SubsetModel, SubsetReader, residual_blocks
 from scanwise.model.trainer import Progress, TrainerSettings, quiet_training
 
 _FOLLOW = 0.005
@@ -242,7 +242,7 @@ class ValueNetwork(pl.LightningModule):
         taken : shape ``(rows, shots)``.
         weight : price weight, shape ``(rows,)``.
         """
-        seen = (values - self.mean) / self.scale * taken[:, :, None]
+        seen = ((values - self.mean) / self.scale).clamp(-FAR, FAR) * taken[:, :, None]
         told = ((weight.log() - self._middle) / self._half)[:, None]
         hidden = self.measured(seen.flatten(1)) + self.known(torch.cat([taken, told], dim=1))
         for block in self.blocks:
