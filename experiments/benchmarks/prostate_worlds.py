@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure and publish."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     cli = parser(__doc__)
-    cli.add_argument("--worlds", type=int, nargs="+", default=[30, 31, 32])
+    cli.add_argument("--worlds", type=int, nargs="+", default=[40, 41, 42])
     cli.add_argument("overrides", nargs="*", help="e.g. cohort.n=2000 out=...")
     parsed = cli.parse_args(arguments)
     result = Result("prostate_worlds", __doc__ or "", arguments)
