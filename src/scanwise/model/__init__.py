@@ -3,14 +3,14 @@
 from scanwise.model.amortised import AmortisedModel, NetworkScorer
 from scanwise.model.image_model import ImageModel, ImageScorer
 from scanwise.model.image_network import ImageNetwork
-from scanwise.model.measurements import Measurements, SubsetModel, SubsetReader
+from scanwise.model.measurements import Measurements, SubsetModel, SubsetReader, fit_halves
 from scanwise.model.neighbours import NeighbourModel, NeighbourReader
 from scanwise.model.network import DiagnosisNetwork
 from scanwise.model.parts import Parts
 from scanwise.model.peers import PatternModel
 from scanwise.model.refit import RefitModel, RefitScorer
 from scanwise.model.trainer import TrainerSettings
-from scanwise.model.value import Actions, ValueModel, ValueReader, fit_halves
+from scanwise.model.value import Actions, ValueModel, ValueReader
 
 __all__ = [
     "Actions",

@@ -378,8 +378,13 @@ class ImageScorer:
             return np.zeros((0, len(patients)))
         return self._calibrated(self.logits(protocols, patients), self._reader.menu.matrix(protocols))
 
+    def _temperature(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return log temperature and shift of protocols, shape ``(2, protocols)``, from counts of all shots."""
+        found: NDArray[np.float64] = self.networks[0].calibration.double().cpu().numpy() @ self._reader.about(counts).T
+        return found
+
     def _calibrated(self, logits: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
-        log_temperature, shift = self.networks[0].calibration.double().cpu().numpy() @ self._reader.about(counts).T
+        log_temperature, shift = self._temperature(counts)
         probability: NDArray[np.float64] = expit(logits * np.exp(-log_temperature)[:, None] + shift[:, None])
         return probability
 
@@ -477,9 +482,7 @@ class ImageScorer:
         reader.menu.check(protocol)
         names = [name for name in reader.columns if protocol.counts(name)]
         counts = {name: torch.tensor(protocol.counts(name), dtype=torch.float32, requires_grad=True) for name in names}
-        log_temperature, shift = (
-            self.networks[0].calibration.double().cpu().numpy() @ reader.about(reader.menu.matrix([protocol]))[0]
-        )
+        log_temperature, shift = self._temperature(reader.menu.matrix([protocol]))[:, 0]
         weights = self._parts.weights(patients)
         logits = torch.zeros(len(patients))
         for member, network in enumerate(self.networks):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from scanwise.errors import ScanwiseError
 from scanwise.model.encoders import PanelEncoder
+from scanwise.model.trainer import one_cycle
 
 _TOLD = 32
 """Hidden units between what is told of the sampling and what it does to the channels."""
@@ -326,7 +327,4 @@ class ImageNetwork(pl.LightningModule):
             [{"params": shrunk, "weight_decay": self.weight_decay}, {"params": free, "weight_decay": 0.0}],
             lr=self.learning_rate,
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, self.learning_rate, total_steps=max(self.steps, 6), pct_start=0.15
-        )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return one_cycle(optimiser, self.learning_rate, self.steps)

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from scanwise.design import Patients, Protocol
 from scanwise.errors import ScanwiseError
-from scanwise.model.trainer import Progress, TrainerSettings, quiet_training
+from scanwise.model.trainer import Progress, TrainerSettings, one_cycle, quiet_training
 
 KINDS = ("classes", "labels", "values")
 FAR = 6.0
@@ -77,23 +77,98 @@ class Measurements:
         return np.stack([one.array(self.modality, self.n_shots) > 0 for one in protocols])
 
 
-class SubsetNetwork(pl.LightningModule):
-    """Evidence of the measurements that were taken adds up; residual layers read the sum.
+class SubsetTrunk(pl.LightningModule):
+    """What networks that read any subset of measurements share.
 
     ``z = sum_s m_s (W_s x_s + v_s) + b`` with m the mask, then blocks ``z + B silu(A norm(z))``.
 
     Parameters
     ----------
     n_shots, n_features : measurements, and numbers each yields.
-    n_outputs, kind : what is told; see `Measurements`.
+    n_outputs : what is told.
+    n_further : numbers that are known besides.
     width, n_blocks : size.
     dropout : share of hidden units left out while learning.
-    learning_rate, weight_decay, steps : one-cycle AdamW.
     seed : initial weights.
     """
 
     mean: Tensor
     scale: Tensor
+
+    def __init__(
+        self,
+        *,
+        n_shots: int,
+        n_features: int,
+        n_outputs: int,
+        n_further: int = 0,
+        width: int,
+        n_blocks: int,
+        dropout: float,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.measured = nn.Linear(n_shots * n_features, width)
+            self.known = nn.Linear(n_shots + n_further, width, bias=False)
+            self.blocks = nn.ModuleList(
+                nn.Sequential(
+                    nn.LayerNorm(width),
+                    nn.Linear(width, width),
+                    nn.SiLU(),
+                    nn.Dropout(dropout),
+                    nn.Linear(width, width),
+                )
+                for _ in range(n_blocks)
+            )
+            self.told = nn.Linear(width, n_outputs)
+        self.norm = nn.LayerNorm(width)
+        self.register_buffer("mean", torch.zeros(n_shots, n_features))
+        self.register_buffer("scale", torch.ones(n_shots, n_features))
+
+    def standardise_values(self, values: Tensor) -> None:
+        """Set means and scales from learning rows; the features of one measurement share their scale."""
+        self.mean.copy_(values.double().mean(0))
+        spread = values.double().var(0).mean(1, keepdim=True).sqrt()
+        self.scale.copy_(torch.where(spread > 1e-9, spread, 1.0).expand_as(self.scale))
+
+    def read(self, values: Tensor, mask: Tensor, further: Tensor | None = None) -> Tensor:
+        """Return what is told, shape ``(rows, outputs)``.
+
+        Parameters
+        ----------
+        values : shape ``(rows, shots, features)``.
+        mask : which were taken, 0 to 1, shape ``(rows or 1, shots)``.
+        further : what is known besides, shape ``(rows, further)``.
+        """
+        seen = ((values - self.mean) / self.scale).clamp(-FAR, FAR) * mask[:, :, None]
+        known = mask if further is None else torch.cat([mask, further], dim=1)
+        hidden = self.measured(seen.flatten(1)) + self.known(known)
+        for block in self.blocks:
+            hidden = hidden + block(hidden)
+        told: Tensor = self.told(self.norm(hidden))
+        return told
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a one-cycle schedule over the fixed number of steps."""
+        settings: Any = self.hparams
+        rate = settings["learning_rate"]
+        optimiser = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=settings["weight_decay"])
+        return one_cycle(optimiser, rate, settings["steps"])
+
+
+class SubsetNetwork(SubsetTrunk):
+    """Classes, labels or values from any subset of measurements.
+
+    Parameters
+    ----------
+    n_shots, n_features : measurements, and numbers each yields.
+    n_outputs, kind : what is told; see `Measurements`.
+    width, n_blocks, dropout, seed : see `SubsetTrunk`.
+    learning_rate, weight_decay, steps : one-cycle AdamW.
+    """
+
     target_mean: Tensor
     target_scale: Tensor
 
@@ -112,43 +187,30 @@ class SubsetNetwork(pl.LightningModule):
         steps: int,
         seed: int,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            n_shots=n_shots,
+            n_features=n_features,
+            n_outputs=n_outputs,
+            width=width,
+            n_blocks=n_blocks,
+            dropout=dropout,
+            seed=seed,
+        )
         self.save_hyperparameters()
         self.kind = kind
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.measured = nn.Linear(n_shots * n_features, width)
-            self.known = nn.Linear(n_shots, width, bias=False)
-            self.blocks = residual_blocks(width, n_blocks, dropout)
-            self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, n_outputs))
-        self.register_buffer("mean", torch.zeros(n_shots, n_features))
-        self.register_buffer("scale", torch.ones(n_shots, n_features))
         self.register_buffer("target_mean", torch.zeros(n_outputs))
         self.register_buffer("target_scale", torch.ones(n_outputs))
 
     def standardise(self, values: Tensor, target: Tensor) -> None:
-        """Set means and scales from learning rows; the features of one measurement share their scale."""
-        self.mean.copy_(values.double().mean(0))
-        spread = values.double().var(0).mean(1, keepdim=True).sqrt()
-        self.scale.copy_(torch.where(spread > 1e-9, spread, 1.0).expand_as(self.scale))
+        """Set means and scales of values and targets from learning rows; see `SubsetTrunk.standardise_values`."""
+        self.standardise_values(values)
         if self.kind == "values":
             self.target_mean.copy_(target.double().mean(0))
             self.target_scale.copy_(target.double().std(0).clamp(min=1e-12))
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
-        """Return logits or standardised values, shape ``(rows, outputs)``.
-
-        Parameters
-        ----------
-        values : shape ``(rows, shots, features)``.
-        mask : which were taken, 0 to 1, shape ``(rows or 1, shots)``.
-        """
-        seen = ((values - self.mean) / self.scale).clamp(-FAR, FAR) * mask[:, :, None]
-        hidden = self.measured(seen.flatten(1)) + self.known(mask)
-        for block in self.blocks:
-            hidden = hidden + block(hidden)
-        told: Tensor = self.out(hidden)
-        return told
+        """Return logits or standardised values, shape ``(rows, outputs)``; see `SubsetTrunk.read`."""
+        return self.read(values, mask)
 
     def losses(self, told: Tensor, target: Tensor) -> Tensor:
         """Return the loss of every row, shape ``(rows,)``; see `Measurements`."""
@@ -164,31 +226,6 @@ class SubsetNetwork(pl.LightningModule):
         loss = self.losses(self(batch["values"], batch["mask"]), batch["target"]).mean()
         self.log("loss", loss.detach(), prog_bar=False, batch_size=1)
         return loss
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with a one-cycle schedule over the fixed number of steps."""
-        settings: Any = self.hparams
-        optimiser = torch.optim.AdamW(
-            self.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"]
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, settings["learning_rate"], total_steps=max(settings["steps"], 6), pct_start=0.15
-        )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def residual_blocks(width: int, n_blocks: int, dropout: float) -> nn.ModuleList:
-    """Return blocks ``B silu(A norm(z))`` that are added to what they read."""
-    return nn.ModuleList(
-        nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, width),
-            nn.SiLU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, width),
-        )
-        for _ in range(n_blocks)
-    )
 
 
 @dataclass(frozen=True)
@@ -347,6 +384,30 @@ class SubsetReader:
         value = -torch.stack([one.losses(one(values, mask), target).mean() for one in self.networks]).mean()
         (slope,) = torch.autograd.grad(value, mask)
         return float(value.detach()), {self.measurements.modality: slope[0].double().numpy()}
+
+
+def fit_halves(
+    model: SubsetModel,
+    measurements: Measurements,
+    rows: Patients,
+    *,
+    seed: int,
+    trainer: TrainerSettings,
+    directory: Path,
+    subsets: NDArray[np.bool_] | None = None,
+) -> list[tuple[SubsetReader, Patients]]:
+    """Train a reader on each half of the rows; return each with the half it did not learn from.
+
+    Parameters are those of `SubsetModel.fit`.
+    """
+    halves = np.array_split(np.random.default_rng([seed, 0x6861]).permutation(rows), 2)
+    return [
+        (
+            model.fit(measurements, np.sort(learn), seed=seed, trainer=trainer, directory=directory, subsets=subsets),
+            np.sort(judge),
+        )
+        for learn, judge in (halves, halves[::-1])
+    ]
 
 
 def _told(network: SubsetNetwork, read: Tensor) -> Tensor:

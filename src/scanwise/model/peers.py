@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from scanwise.design import Patients
 from scanwise.errors import ScanwiseError
 from scanwise.model.measurements import Measurements, SubsetBatches, SubsetModel, SubsetNetwork, SubsetReader
-from scanwise.model.trainer import Progress, TrainerSettings, quiet_training
+from scanwise.model.trainer import Progress, TrainerSettings, one_cycle, quiet_training
 
 METHODS = ("loupe", "dps")
 _LOUPE_CHANCE, _LOUPE_CHOICE = 5.0, 12.0
@@ -155,7 +155,4 @@ class PatternNetwork(SubsetNetwork):
             ],
             lr=rate,
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, rates, total_steps=max(settings["steps"], 6), pct_start=0.15
-        )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return one_cycle(optimiser, rates, settings["steps"])

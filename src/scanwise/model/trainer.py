@@ -83,6 +83,19 @@ class TrainerSettings:
             )
 
 
+def one_cycle(optimiser: torch.optim.Optimizer, largest: float | list[float], steps: int) -> dict[str, Any]:
+    """Return what `configure_optimizers` returns: a one-cycle schedule over a fixed number of steps.
+
+    Parameters
+    ----------
+    optimiser : whose learning rate goes up and down.
+    largest : largest learning rate, or one for each group of weights.
+    steps : of the training.
+    """
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, largest, total_steps=max(steps, 6), pct_start=0.15)
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
 @contextmanager
 def quiet_training() -> Iterator[None]:
     """Keep Lightning's advice about workers and logging to itself, and torch's global generator as it was.

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from scanwise.design import Patients
 from scanwise.errors import ScanwiseError
-from scanwise.model.measurements import FAR, Measurements, SubsetModel, SubsetReader, residual_blocks
+from scanwise.model.measurements import Measurements, SubsetReader, SubsetTrunk
 from scanwise.model.trainer import Progress, TrainerSettings, quiet_training
 
 _FOLLOW = 0.005
@@ -174,7 +173,7 @@ class ValueModel:
             weights=self.weights,
             seed=seed,
         )
-        network.standardise(torch.from_numpy(measurements.values[rows]))
+        network.standardise_values(torch.from_numpy(measurements.values[rows]))
         network.examine(_Examinations(measurements, judged, actions, self, seed))
         run = trainer.build(steps=self.steps, directory=directory, progress=progress)
         with quiet_training():
@@ -184,11 +183,8 @@ class ValueModel:
         return ValueReader(network.eval().cpu(), measurements, actions)
 
 
-class ValueNetwork(pl.LightningModule):
+class ValueNetwork(SubsetTrunk):
     """From what was measured and the price weight to the worth of every action; see `ValueModel`."""
-
-    mean: Tensor
-    scale: Tensor
 
     def __init__(
         self,
@@ -205,28 +201,22 @@ class ValueNetwork(pl.LightningModule):
         weights: tuple[float, float],
         seed: int,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            n_shots=n_shots,
+            n_features=n_features,
+            n_outputs=n_actions,
+            n_further=1,
+            width=width,
+            n_blocks=n_blocks,
+            dropout=dropout,
+            seed=seed,
+        )
         self.save_hyperparameters()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.measured = nn.Linear(n_shots * n_features, width)
-            self.known = nn.Linear(n_shots + 1, width, bias=False)
-            self.blocks = residual_blocks(width, n_blocks, dropout)
-            told = nn.Linear(width, n_actions)
-            self.out = nn.Sequential(nn.LayerNorm(width), told)
-        nn.init.zeros_(told.weight)
-        self.register_buffer("mean", torch.zeros(n_shots, n_features))
-        self.register_buffer("scale", torch.ones(n_shots, n_features))
+        nn.init.zeros_(self.told.weight)
         low, high = (math.log(one) for one in weights)
         self._middle, self._half = (low + high) / 2, max((high - low) / 2, 1e-6)
         self._examinations: _Examinations | None = None
         self._following: list[ValueNetwork] = []  # in a list: no submodule
-
-    def standardise(self, values: Tensor) -> None:
-        """Set means and scales from learning rows; the features of one measurement share their scale."""
-        self.mean.copy_(values.double().mean(0))
-        spread = values.double().var(0).mean(1, keepdim=True).sqrt()
-        self.scale.copy_(torch.where(spread > 1e-9, spread, 1.0).expand_as(self.scale))
 
     def examine(self, examinations: _Examinations | None) -> None:
         """Hand over what is learned from; `None` = nothing more."""
@@ -242,13 +232,7 @@ class ValueNetwork(pl.LightningModule):
         taken : shape ``(rows, shots)``.
         weight : price weight, shape ``(rows,)``.
         """
-        seen = ((values - self.mean) / self.scale).clamp(-FAR, FAR) * taken[:, :, None]
-        told = ((weight.log() - self._middle) / self._half)[:, None]
-        hidden = self.measured(seen.flatten(1)) + self.known(torch.cat([taken, told], dim=1))
-        for block in self.blocks:
-            hidden = hidden + block(hidden)
-        worth: Tensor = self.out(hidden)
-        return worth
+        return self.read(values, taken, ((weight.log() - self._middle) / self._half)[:, None])
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Take one action in every examination, and learn from what it brought."""
@@ -261,30 +245,20 @@ class ValueNetwork(pl.LightningModule):
         values, taken, weight = examinations.values, examinations.taken, examinations.weight
         told = self(values, taken, weight)
         chosen, gain, after = examinations.act(told.detach())
+        left = examinations.actions.open(after)
         with torch.no_grad():
             self.eval()
-            best = self(values, after, weight).masked_fill(~examinations.actions.open(after), -torch.inf).argmax(1)
+            best = self(values, after, weight).masked_fill(~left, -torch.inf).argmax(1)
             self.train()
             ahead = following(values, after, weight).gather(1, best[:, None])[:, 0]
-            ahead = torch.where(examinations.actions.open(after).any(1), ahead.clamp(min=0), 0.0)
+            ahead = torch.where(left.any(1), ahead.clamp(min=0), 0.0)
             for slow, fast in zip(following.parameters(), self.parameters(), strict=True):
                 slow.lerp_(fast, max(_FOLLOW, 1 / (2 + self.global_step)))
         wanted = gain + ahead
         loss = nn.functional.smooth_l1_loss(told.gather(1, chosen[:, None])[:, 0], wanted)
-        examinations.go_on(told.detach(), after)
+        examinations.go_on(told.detach(), after, left)
         self.log("loss", loss.detach(), prog_bar=False, batch_size=1)
         return loss
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with a one-cycle schedule over the fixed number of steps."""
-        settings: Any = self.hparams
-        optimiser = torch.optim.AdamW(
-            self.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"]
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, settings["learning_rate"], total_steps=max(settings["steps"], 6), pct_start=0.15
-        )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 class ValueReader:
@@ -429,30 +403,30 @@ class _Examinations:
         chosen = torch.where(wild, random, best)
         cost = self.actions.costs(self.taken).gather(1, chosen[:, None])[:, 0]
         after = torch.maximum(self.taken, self.actions.groups[chosen])
-        loss = self._losses(after)
+        loss = self._losses(self._which, after)
         gain = self._loss - loss - self.weight * cost
         self._after = loss
         return chosen, gain, after
 
-    def go_on(self, told: Tensor, after: Tensor) -> None:
+    def go_on(self, told: Tensor, after: Tensor, left: Tensor) -> None:
         """Go on with what is taken; who has all, whom nothing was worth it, or by chance, is followed by another."""
         stop = told.masked_fill(~self.actions.open(self.taken), -torch.inf).amax(1) <= 0
         explore = torch.rand(len(told), generator=self._rng) < 0.5  # half of them go on, to learn whether it was right
-        over = (stop & explore) | ~self.actions.open(after).any(1)
+        over = (stop & explore) | ~left.any(1)
         over |= torch.rand(len(told), generator=self._rng) < _STALE
         self.taken, self._loss = after, self._after
         self._begin(over)
 
     @torch.no_grad()
-    def _losses(self, taken: Tensor) -> Tensor:
-        losses = torch.zeros(len(taken))
-        rows = self._rows[self._which]
-        values, target = self._values[rows], self._target[rows]
+    def _losses(self, which: Tensor, taken: Tensor) -> Tensor:
+        """Return the losses of some rows with what was taken, by readers that did not learn from them."""
+        losses = torch.zeros(len(which))
         for at, networks in enumerate(self._readers):
-            mine = self._judge_of[self._which] == at
+            mine = self._judge_of[which] == at
             if mine.any():
-                found = [one.losses(one(values[mine], taken[mine]), target[mine]) for one in networks]
-                losses[mine] = torch.stack(found).mean(0)
+                rows = self._rows[which[mine]]
+                values, target = self._values[rows], self._target[rows]
+                losses[mine] = torch.stack([one.losses(one(values, taken[mine]), target) for one in networks]).mean(0)
         return losses
 
     def _begin(self, over: Tensor) -> None:
@@ -467,21 +441,4 @@ class _Examinations:
         some = torch.rand(n, len(self.actions), generator=self._rng) < share
         some &= torch.rand(n, 1, generator=self._rng) < 0.3  # most begin with nothing
         self.taken[over] = (some.float() @ self.actions.groups).clamp(max=1)
-        self._loss[over] = self._losses(self.taken)[over]
-
-
-def fit_halves(
-    model: SubsetModel,
-    measurements: Measurements,
-    rows: Patients,
-    *,
-    seed: int,
-    trainer: TrainerSettings,
-    directory: Path,
-) -> list[tuple[SubsetReader, Patients]]:
-    """Train a reader on each half of the rows; return each with the half it did not learn from."""
-    halves = np.array_split(np.random.default_rng([seed, 0x6861]).permutation(rows), 2)
-    return [
-        (model.fit(measurements, np.sort(learn), seed=seed, trainer=trainer, directory=directory), np.sort(judge))
-        for learn, judge in (halves, halves[::-1])
-    ]
+        self._loss[over] = self._losses(self._which[over], self.taken[over])
