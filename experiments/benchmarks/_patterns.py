@@ -15,7 +15,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from scanwise.design import Budget, Menu, Protocol, ShotTable, make_scheme
 from scanwise.evidence import Interval
 from scanwise.modalities.panel import TestPanel
-from scanwise.model import Measurements, PatternModel, SubsetModel, SubsetReader, TrainerSettings
+from scanwise.model import Measurements, PatternModel, SubsetModel, SubsetReader, TrainerSettings, fit_halves
 from scanwise.search import LearnedSearch, SearchSpace
 
 Mask = NDArray[np.bool_]
@@ -150,17 +150,21 @@ class CrossJudged:
     ----------
     model, problem, rows, seed : of the two networks.
     subsets : subsets around which patterns will be looked for; learned with the share `focus` of the model.
+
+    Attributes
+    ----------
+    judged : each network with the rows it judges.
     """
 
     def __init__(
         self, model: SubsetModel, problem: Measurements, rows: NDArray[np.int64], seed: int, subsets: Mask | None = None
     ) -> None:
-        halves = np.array_split(np.random.default_rng([seed, 0x6861]).permutation(rows), 2)
         self.n_shots = problem.n_shots
-        self._readers = [
-            fit_subsets(model, problem, np.sort(learn), seed, subsets).on(np.sort(judge))
-            for learn, judge in (halves, halves[::-1])
-        ]
+        with tempfile.TemporaryDirectory() as folder:
+            self.judged = fit_halves(
+                model, problem, rows, seed=seed, trainer=TRAINER, directory=Path(folder), subsets=subsets
+            )
+        self._readers = [reader.on(judge) for reader, judge in self.judged]
 
     def __call__(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
         """Return minus the mean loss, shape ``(protocols,)``."""

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from scanwise.model import Measurements
-from scanwise.physics import coil_maps, fft2c
+from scanwise.physics import coil_maps, combine_coils, fft2c, ifft2c
 
 SIDE = 64
 PLANTED = {"first": 7, "second": 15, "third": 24}
@@ -50,12 +50,7 @@ def phantom_kspace(n: int, seed: int, n_coils: int) -> tuple[NDArray[np.complex6
         ripple = np.cos(2 * np.pi * cycles * y + rng.uniform(0, 2 * np.pi, (n, 1, 1))) * window
         ripple *= STRENGTH[name] * rng.uniform(0.6, 1.4, (n, 1, 1)) / np.linalg.norm(ripple, axis=(1, 2), keepdims=True)
         image = image + label[:, which, None, None] * ripple / _GAIN
-    maps = (
-        torch.ones(1, SIDE, SIDE, dtype=torch.complex64)
-        if n_coils == 1
-        else coil_maps((SIDE, SIDE), n_coils=n_coils, seed=0, dtype=torch.complex64)
-    )
-    coil_images = torch.from_numpy((_GAIN * image * phase).astype(np.complex64))[:, None] * maps
+    coil_images = torch.from_numpy((_GAIN * image * phase).astype(np.complex64))[:, None] * _maps(n_coils)
     kspace = fft2c(coil_images).numpy()
     noise = rng.normal(size=(2, *kspace.shape)) * NOISE / 2**0.5
     return (kspace + noise[0] + 1j * noise[1]).astype(np.complex64), label
@@ -71,22 +66,18 @@ def line_problem(n: int, seed: int, n_coils: int) -> Measurements:
 def image_problem(n: int, seed: int, n_coils: int) -> Measurements:
     """Return the same phantoms for reconstruction: lines of the coil-combined image, and that image, coarser."""
     kspace, _ = phantom_kspace(n, seed, n_coils)
-    combined = kspace[:, 0] if n_coils == 1 else _combined(kspace, n_coils)
-    image = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(combined, axes=(1, 2)), norm="ortho"), axes=(1, 2))
-    coarse = np.abs(image).reshape(n, SIDE // 2, 2, SIDE // 2, 2).mean((2, 4)).reshape(n, -1)
-    values = np.stack([combined.real, combined.imag], axis=-1).reshape(n, SIDE, -1)
-    return Measurements(values.astype(np.float32), coarse.astype(np.float32), "values")
+    image = combine_coils(ifft2c(torch.from_numpy(kspace)), _maps(n_coils))
+    coarse = image.abs().reshape(n, SIDE // 2, 2, SIDE // 2, 2).mean((2, 4)).flatten(1)
+    values = torch.view_as_real(fft2c(image)).flatten(2)
+    return Measurements(values.numpy(), coarse.numpy(), "values")
 
 
 _GAIN = 30.0
 """Signal of the body over the noise, per voxel of the image."""
 
 
-def _combined(kspace: NDArray[np.complex64], n_coils: int) -> NDArray[np.complex64]:
-    maps = coil_maps((SIDE, SIDE), n_coils=n_coils, seed=0, dtype=torch.complex64).numpy()
-    images = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(kspace, axes=(2, 3)), norm="ortho"), axes=(2, 3))
-    image = (images * maps.conj()).sum(1)
-    found: NDArray[np.complex64] = np.fft.fftshift(
-        np.fft.fft2(np.fft.ifftshift(image, axes=(1, 2)), norm="ortho"), axes=(1, 2)
-    ).astype(np.complex64)
-    return found
+def _maps(n_coils: int) -> torch.Tensor:
+    """Return sensitivity maps, ``(coils, y, x)``; one coil sees all alike."""
+    if n_coils == 1:
+        return torch.ones(1, SIDE, SIDE, dtype=torch.complex64)
+    return coil_maps((SIDE, SIDE), n_coils=n_coils, seed=0, dtype=torch.complex64)

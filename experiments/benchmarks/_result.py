@@ -101,6 +101,12 @@ def weighted_auc(estimates: AucEstimates, weights: Mapping[str, float]) -> Inter
     return normal_interval(float(vector @ estimates.value), variance**0.5, 0.95)
 
 
+def in_words(found: Interval, *, digits: int = 3, signed: bool = False, percent: bool = False) -> str:
+    """Return a figure with its interval in words, e.g. ``+0.012 (+0.003 to +0.021)``."""
+    times, form = 100 if percent else 1, f"{'+' if signed else ''}.{digits}f"
+    return f"{times * found.value:{form}} ({times * found.low:{form}} to {times * found.high:{form}})"
+
+
 def _markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     return lines + ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]

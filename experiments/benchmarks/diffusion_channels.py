@@ -22,10 +22,9 @@ from _patterns import (
     over_seeds,
     random_mask,
 )
-from _result import Result, parser
+from _result import Result, in_words, parser
 from numpy.typing import NDArray
 
-from scanwise.evidence import Interval
 from scanwise.model import SubsetModel
 
 NUMBERS = (110, 55, 28, 14)
@@ -126,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                     f"{budget}: below {GREEDY}, read by the {head}"
                     if head == "network"
                     else f"{budget}: below {GREEDY}, read by {head}",
-                    _signed(less),
+                    in_words(less, digits=5, signed=True),
                     less.high < 0,
                 )
     spent = (
@@ -179,10 +178,6 @@ def _linear(
 def _square(told: NDArray[Any], target: NDArray[np.float64]) -> NDArray[np.float64]:
     found: NDArray[np.float64] = ((told - target) ** 2).mean(1)
     return found
-
-
-def _signed(found: Interval) -> str:
-    return f"{found.value:+.5f} ({found.low:+.5f} to {found.high:+.5f})"
 
 
 if __name__ == "__main__":

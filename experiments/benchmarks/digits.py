@@ -23,13 +23,12 @@ from _patterns import (
     reads,
     trees,
 )
-from _result import Result, parser
+from _result import Result, in_words, parser
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.tree import DecisionTreeClassifier
 
-from scanwise.evidence import Interval
 from scanwise.model import Measurements, NeighbourModel, SubsetModel, SubsetReader
 
 BUDGETS = (4, 7, 15)
@@ -98,20 +97,22 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     result.table(
         f"Accuracy [%], mean of {options.seeds} splits (95 %)",
         ["method", *(f"{pixels} pixels" for pixels in BUDGETS)],
-        [[name, *(_percent(found[name][pixels]) for pixels in BUDGETS)] for name in found],
+        [[name, *(in_words(found[name][pixels], digits=1, percent=True) for pixels in BUDGETS)] for name in found],
     )
     others = [name for name in found if name != OURS]
     for pixels in BUDGETS:
         mine = found[OURS][pixels]
         result.target(
             f"{pixels} pixels: above {PUBLISHED[pixels]} % (best row of the facts; aim {AIM[pixels]:.0f} %)",
-            _percent(mine),
+            in_words(mine, digits=1, percent=True),
             100 * mine.low > PUBLISHED[pixels],
         )
         best = max(others, key=lambda name, pixels=pixels: found[name][pixels].value)
         ahead = over_seeds([a - b for a, b in zip(right[OURS][pixels], right[best][pixels], strict=True)])
         result.target(
-            f"{pixels} pixels: ahead of our best other row ({best})", _percent(ahead, signed=True), ahead.low > 0
+            f"{pixels} pixels: ahead of our best other row ({best})",
+            in_words(ahead, signed=True, digits=1, percent=True),
+            ahead.low > 0,
         )
     seconds = clock.seconds[OURS] / options.seeds
     result.target(
@@ -135,11 +136,6 @@ def _loss(
 ) -> NDArray[np.float64]:
     told = network.tell(np.stack(masks), rows)
     return -np.log(told[:, np.arange(len(rows)), digit[rows]] + 1e-12).mean(1)
-
-
-def _percent(found: Interval, *, signed: bool = False) -> str:
-    form = "+.1f" if signed else ".1f"
-    return f"{100 * found.value:{form}} ({100 * found.low:{form}} to {100 * found.high:{form}})"
 
 
 if __name__ == "__main__":

@@ -25,11 +25,11 @@ from _patterns import (
     random_mask,
 )
 from _phantoms import SIDE, image_problem, line_problem, planted_lines
-from _result import Result, parser
+from _result import Result, in_words, parser
 from numpy.typing import NDArray
 
 from scanwise.evidence import Interval, auc_of_rows
-from scanwise.model import Actions, SubsetModel, ValueModel, fit_halves
+from scanwise.model import Actions, SubsetModel, ValueModel
 
 BUDGETS = (3, 5, 8, 16)
 LEARN, JUDGE = 2500, 500
@@ -108,9 +108,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 patterns.setdefault(kind, {}).setdefault(n, []).append(mask)
         clock.lap("head that reads all patterns")
         with tempfile.TemporaryDirectory() as folder:
-            halves = fit_halves(peer, problem, learn, seed=seed, trainer=TRAINER, directory=Path(folder))
             value = replace(VALUE, steps=options.walk_steps).fit(
-                problem, halves, Actions.single(np.ones(SIDE)), seed=seed, trainer=TRAINER, directory=Path(folder)
+                problem,
+                judges.judged,
+                Actions.single(np.ones(SIDE)),
+                seed=seed,
+                trainer=TRAINER,
+                directory=Path(folder),
             )
             walks = []
             for weight in WEIGHTS:
@@ -171,7 +175,9 @@ def _tell(
             key=lambda kind, n=n: np.mean([_area(t, y) for t, y in zip(static[kind][n], labels, strict=True)]),
         )
         ahead = _difference(static[LEARNED][n], static[best][n], labels)
-        result.target(f"{n} lines: learned for the diagnosis ahead of {best}", _signed(ahead), ahead.low > 0)
+        result.target(
+            f"{n} lines: learned for the diagnosis ahead of {best}", in_words(ahead, signed=True), ahead.low > 0
+        )
     for reference, fewer, what in (("variable density", 0.7, "30 %"), ("best static learned", 0.85, "15 %")):
         for n in budgets:
             kinds = STATIC_LEARNED if reference.startswith("best") else (reference,)
@@ -186,7 +192,7 @@ def _tell(
             words = "never"
             if wins:
                 mean, gap = min(wins, key=lambda one: one[0])
-                words = f"{mean:.1f} lines on average ({100 * (1 - mean / n):.0f} % fewer), AUROC {_signed(gap)}"
+                words = f"{mean:.1f} lines on average ({100 * (1 - mean / n):.0f} % fewer), AUROC {in_words(gap, signed=True)}"
             result.target(
                 f"as good as {f'{reference} ({kind})' if kind != reference else kind} at {n} lines "
                 f"(margin {MARGIN}) with {what} fewer",
@@ -240,10 +246,6 @@ def _variable_density(n: int, rng: np.random.Generator) -> Mask:
     keys = 2 * np.log1p(-np.minimum(distance, 0.99)) + rng.gumbel(size=SIDE)
     keys[SIDE // 2] = np.inf
     return mask_of(np.argsort(-keys, kind="stable")[:n], SIDE)
-
-
-def _signed(found: Interval) -> str:
-    return f"{found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
 
 
 if __name__ == "__main__":

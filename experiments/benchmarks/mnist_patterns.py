@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from _patterns import (
     Clock,
     CrossJudged,
@@ -23,12 +24,12 @@ from _patterns import (
     random_mask,
     reads,
 )
-from _result import Result, parser
+from _result import Result, in_words, parser
 from numpy.typing import NDArray
 
 from scanwise.errors import ScanwiseError
-from scanwise.evidence import Interval
 from scanwise.model import Measurements, SubsetModel
+from scanwise.physics import fft2c
 
 SHARES = (0.04, 0.10, 0.25)
 LEARN, JUDGE, SIDE = 8000, 2000, 28
@@ -96,7 +97,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         result.table(
             f"Accuracy [%] from {domain}, mean of {options.seeds} splits (95 %)",
             ["pattern", *(f"{100 * share:.0f} % ({n})" for share, n in numbers.items())],
-            [[name, *(_percent(per[share]) for share in SHARES)] for name, per in found.items()],
+            [
+                [name, *(in_words(per[share], digits=1, percent=True) for share in SHARES)]
+                for name, per in found.items()
+            ],
         )
         for share in SHARES:
             for method in ("LOUPE", "DPS"):
@@ -104,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 ahead = over_seeds([a - b for a, b in zip(mine, other, strict=True)])
                 result.target(
                     f"{domain}, {100 * share:.0f} %: ahead of or equal to {method}",
-                    _percent(ahead, signed=True),
+                    in_words(ahead, signed=True, digits=1, percent=True),
                     ahead.high > 0,
                 )
     result.table(
@@ -144,19 +148,15 @@ def _measured(images: NDArray[np.float32], domain: str) -> NDArray[np.float32]:
     """Return what every pixel or Fourier coefficient yields, ``(images, 784, 1 or 2)``."""
     if domain == "pixels":
         return images.reshape(len(images), -1, 1)
-    kspace = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(images, axes=(1, 2)), norm="ortho"), axes=(1, 2))
-    return np.stack([kspace.real, kspace.imag], axis=-1).reshape(len(images), -1, 2).astype(np.float32)
+    kspace = fft2c(torch.from_numpy(images))
+    found: NDArray[np.float32] = torch.view_as_real(kspace).reshape(len(images), -1, 2).numpy()
+    return found
 
 
 def _distance() -> NDArray[np.float64]:
     """Return how far each place is from the centre, shape ``(784,)``."""
     at = np.arange(SIDE) - SIDE // 2
     return np.hypot(*np.meshgrid(at, at, indexing="ij")).ravel()
-
-
-def _percent(found: Interval, *, signed: bool = False) -> str:
-    form = "+.1f" if signed else ".1f"
-    return f"{100 * found.value:{form}} ({100 * found.low:{form}} to {100 * found.high:{form}})"
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from _patterns import fit_peer
-from _result import Result, parser
+from _result import Result, in_words, parser
 from numpy.typing import NDArray
 
 from scanwise.composing import compose_config
 from scanwise.design import Budget, ImagingModality, Menu, Protocol, settings_of
-from scanwise.evidence import Interval, auc, normal_interval
+from scanwise.evidence import auc, normal_interval
 from scanwise.model import Measurements, SubsetModel
+from scanwise.physics import fft2c
 from scanwise.pipeline import Run, open_run
 from scanwise.search import LearnedSearch, OptunaSearch, SearchSpace, SeparateSearch, UniformSearch
 from scanwise.tuning import Measure, objective_of
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         space = SearchSpace(offered)
         for name, search in ((HAND, UniformSearch(shares=SHARES)), (ALONE, SeparateSearch(shares=SHARES))):
             found = search.run(space, objective=value, budget=Budget())
-            note(name + suffix, _lengths_apart(found.protocols, offered))
+            note(name + suffix, _of_all(found.protocols, offered))
         for method in PEERS:
             note(method + suffix, _peers(run, offered, method, options.steps))
             print(f"{method}{suffix}: done", flush=True)
@@ -109,7 +110,7 @@ class _Learnable:
         return told
 
 
-def _lengths_apart(protocols: Sequence[Protocol], menu: Menu) -> list[Protocol]:
+def _of_all(protocols: Sequence[Protocol], menu: Menu) -> list[Protocol]:
     """Return the protocols that contain all sequences; single sequences were scored on the way."""
     return [one for one in protocols if set(one.modalities) == set(menu.modalities)]
 
@@ -140,7 +141,7 @@ def _learned_lines(run: Run, name: str, method: str, steps: int) -> list[tuple[i
     measured = modality.measure(run.cohort.data(name, learn), modality.standard, np.random.default_rng(0))
     image = torch.from_numpy(modality.adjoint(measured))[:, 0]
     turned = image.mT if getattr(modality, "phase_axis", "y") == "x" else image
-    kspace = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(turned, dim=(1, 2)), norm="ortho"), dim=(1, 2))
+    kspace = fft2c(turned)
     side = turned.shape[1] // IMAGE
     target = turned.real.unflatten(2, (IMAGE, side)).unflatten(1, (IMAGE, side)).mean((2, 4)).flatten(1)
     values = torch.view_as_real(kspace).flatten(2).float().numpy()
@@ -204,7 +205,7 @@ def _tell(
                 found = normal_interval(float(gap.mean()), float(gap.std(ddof=1)) / len(gap) ** 0.5)
                 ahead += found.high < 0
                 behind += found.low > 0
-                words.append(f"{limit:g} min: {_signed(found)}")
+                words.append(f"{limit:g} min: {in_words(found, digits=4, signed=True)}")
             result.target(
                 f"{ours}: ahead of {name} at two budgets or more, never behind",
                 "; ".join(words),
@@ -219,10 +220,6 @@ def _tell(
         "LOUPE and DPS learn the lines of T2W for the mean square error of the image (with a fully connected network "
         "in place of the U-Net), one training per number of echo trains; the other sequences are shortened alike."
     )
-
-
-def _signed(found: Interval) -> str:
-    return f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from _result import Result, parser, weighted_auc
+from _result import Result, in_words, parser, weighted_auc
 from numpy.typing import NDArray
 
 from scanwise.cohort.virtual.organ import VirtualOrgan
 from scanwise.composing import compose_config
 from scanwise.design import Protocol
-from scanwise.evidence import AucEstimates, Interval, ScoreTable, auc, auc_with_covariance
+from scanwise.evidence import AucEstimates, ScoreTable, auc, auc_with_covariance
 from scanwise.pipeline import open_run
 
 SETS = {
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     rows = []
     for index, name in enumerate(SETS):
         found = weighted_auc(overall, {name: 1.0})
-        rows.append([name, _text(found), *[f"{each.value[index]:.3f}" for each in per_world.values()]])
+        rows.append([name, in_words(found), *[f"{each.value[index]:.3f}" for each in per_world.values()]])
     result.table("AUC on unseen patients", ["read", "all worlds (95 %)", *per_world], rows)
 
     order = value["DWI"] > value["DCE"] > value["T2W"]
@@ -86,14 +86,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     for name, (low, high) in LEVELS.items():
         result.target(
-            f"{name}: {low:.2f} to {high:.2f}", _text(weighted_auc(overall, {name: 1.0})), low <= value[name] <= high
+            f"{name}: {low:.2f} to {high:.2f}",
+            in_words(weighted_auc(overall, {name: 1.0})),
+            low <= value[name] <= high,
         )
     added = weighted_auc(overall, {"DWI + DCE": 1.0, "DWI": -1.0})
-    result.target("DWI + DCE minus DWI within +-.02", _text(added, signed=True), abs(added.value) <= 0.02)
+    result.target("DWI + DCE minus DWI within +-.02", in_words(added, signed=True), abs(added.value) <= 0.02)
     everything = value["everything"]
     result.target(
         f"clinical with imaging {IMAGING[0]} to {IMAGING[1]}, never above {NEVER_ABOVE}",
-        _text(weighted_auc(overall, {"everything": 1.0})),
+        in_words(weighted_auc(overall, {"everything": 1.0})),
         IMAGING[0] <= everything <= IMAGING[1] and max(value.values()) <= NEVER_ABOVE,
     )
     result.table(
@@ -137,11 +139,6 @@ def _lesions(truth: Mapping[str, NDArray[Any]], name: str) -> tuple[float, str]:
 
 def _at(name: str) -> int:
     return list(SETS).index(name)
-
-
-def _text(interval: Interval, *, signed: bool = False) -> str:
-    form = "+.3f" if signed else ".3f"
-    return f"{interval.value:{form}} ({interval.low:{form}} to {interval.high:{form}})"
 
 
 def _suspicion(result: Result, score: NDArray[np.float64], label: NDArray[np.int64]) -> list[list[Any]]:
