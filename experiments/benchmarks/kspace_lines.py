@@ -192,7 +192,8 @@ def _tell(
             words = "never"
             if wins:
                 mean, gap = min(wins, key=lambda one: one[0])
-                words = f"{mean:.1f} lines on average ({100 * (1 - mean / n):.0f} % fewer), AUROC {in_words(gap, signed=True)}"
+                fewer_by = 100 * (1 - mean / n)
+                words = f"{mean:.1f} lines on average ({fewer_by:.0f} % fewer), AUROC {in_words(gap, signed=True)}"
             result.target(
                 f"as good as {f'{reference} ({kind})' if kind != reference else kind} at {n} lines "
                 f"(margin {MARGIN}) with {what} fewer",
