@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from _patterns import fit_peer
 from _result import Result, in_words, parser
+from _scans import image_of_lines, train_length
 from numpy.typing import NDArray
 
 from scanwise.composing import compose_config
-from scanwise.design import Budget, ImagingModality, Menu, Protocol, settings_of
+from scanwise.design import Budget, Menu, Protocol, settings_of
 from scanwise.evidence import auc, normal_interval
-from scanwise.model import Measurements, SubsetModel
-from scanwise.physics import fft2c
+from scanwise.model import SubsetModel
 from scanwise.pipeline import Run, open_run
-from scanwise.search import LearnedSearch, OptunaSearch, SearchSpace, SeparateSearch, UniformSearch
+from scanwise.search import (
+    LearnedSearch,
+    OptunaSearch,
+    SearchSpace,
+    SeparateSearch,
+    UniformSearch,
+    relative_lengths,
+)
 from scanwise.tuning import Measure, objective_of
 
 BUDGETS = (13.0, 15.0, 19.0, 23.0)
@@ -30,8 +37,6 @@ JOINT, LEARNED = "searched jointly (TPE)", "searched jointly, then learned"
 BIPARAMETRIC = ", without contrast"
 LINES = SubsetModel(width=128, n_blocks=2, steps=2000, batch_size=128, dropout=0.0, learning_rate=2e-3)
 """Reconstruction network of LOUPE and DPS, in place of the U-Net."""
-IMAGE = 32
-"""Side of the image that LOUPE and DPS reconstruct; where a voxel of the scan is smaller, voxels are averaged."""
 RECONSTRUCTED = 2000
 """Learning patients whose scans LOUPE and DPS learn from."""
 
@@ -117,45 +122,31 @@ def _of_all(protocols: Sequence[Protocol], menu: Menu) -> list[Protocol]:
 
 def _peers(run: Run, menu: Menu, method: str, steps: int) -> list[Protocol]:
     """Return exams with T2W lines learned for the image, the other sequences shortened by the same share."""
-    patterns = {
-        name: _learned_lines(run, name, method, steps)
+    offered = {
+        name: relative_lengths(
+            modality, _learned_lines(run, name, method, steps) if train_length(modality) else settings_of(modality)
+        )
         for name, modality in menu.modalities.items()
-        if isinstance(modality, ImagingModality) and modality.shots.what.get("train_length") is not None
     }
-    found = []
-    for share in SHARES:
-        counts: dict[str, Sequence[int]] = {}
-        for name, modality in menu.modalities.items():
-            settings = patterns.get(name) or list(settings_of(modality))
-            price = modality.shots.unit_costs.sum(axis=1)
-            usual = float(modality.standard @ price) or 1.0
-            counts[name] = min(settings, key=lambda one: (abs(float(np.array(one) @ price) / usual - share), one))
-        found.append(menu.always | Protocol(counts))
-    return list(dict.fromkeys(found))
+    return [
+        menu.always
+        | Protocol({name: min(of, key=lambda one: (abs(of[one] - share), one)) for name, of in offered.items()})
+        for share in SHARES
+    ]
 
 
 def _learned_lines(run: Run, name: str, method: str, steps: int) -> list[tuple[int, ...]]:
     """Return line patterns of one scan, a whole number of echo trains each, learned for the reconstruction error."""
-    modality = run.menu.modalities[name]
-    learn = run.folds[0].learn[:RECONSTRUCTED]
-    measured = modality.measure(run.cohort.data(name, learn), modality.standard, np.random.default_rng(0))
-    image = torch.from_numpy(modality.adjoint(measured))[:, 0]
-    turned = image.mT if getattr(modality, "phase_axis", "y") == "x" else image
-    kspace = fft2c(turned)
-    side = turned.shape[1] // IMAGE
-    target = turned.real.unflatten(2, (IMAGE, side)).unflatten(1, (IMAGE, side)).mean((2, 4)).flatten(1)
-    values = torch.view_as_real(kspace).flatten(2).float().numpy()
-    problem = Measurements(values, target.float().numpy(), "values")
-    length = int(np.max(modality.shots.what["train_length"]))
-    lines = len(modality.shots)
+    problem = image_of_lines(run, name, run.folds[0].learn[:RECONSTRUCTED])
+    length, lines = train_length(run.menu.modalities[name]), problem.n_shots
     found = [(1,) * lines]
-    for trains in range(1, lines // length):
+    for taken in range(length, lines, length):
         mask, _ = fit_peer(
             method.lower(),
-            trains * length,
+            taken,
             replace(LINES, steps=steps),
             problem,
-            np.arange(len(values)),
+            np.arange(len(problem.values)),
             run.config["seed"],
         )
         found.append(tuple(mask.astype(int).tolist()))
@@ -193,11 +184,10 @@ def _tell(
             ahead, behind, words = 0, 0, []
             for limit in budgets:
                 pairs = [
-                    (mine[limit], (chosen[name] * len(chosen[ours]))[at].get(limit))
-                    for at, mine in enumerate(chosen[ours])
-                    if limit in mine
+                    (mine[limit], other[limit])
+                    for mine, other in zip(chosen[ours], itertools.cycle(chosen[name]))  # most others have no seed
+                    if limit in mine and limit in other
                 ]
-                pairs = [(one, other) for one, other in pairs if other is not None]
                 if not pairs:
                     words.append(f"{limit:g} min: none fits")
                     continue

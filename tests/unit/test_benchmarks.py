@@ -186,6 +186,13 @@ def test_prostate_patterns_are_compared_at_equal_minutes(script: Any, tmp_path: 
     check(content, tmp_path / "found", "prostate_patterns", 16)
 
 
+def test_objectives_are_compared_at_equal_lines(script: Any, tmp_path: Path) -> None:
+    tiny = ["--seeds", "2", "--steps", "2", "--learned-steps", "1", "--swaps", "0"]
+    content = script("objective_study").main(prostates(tmp_path, *tiny))
+    check(content, tmp_path / "found", "objective_study", 9)
+    assert len(content["tables"]["16 of 64 lines"]) == 6
+
+
 def test_lattice_speed_times_whole_lattices(script: Any, tmp_path: Path) -> None:
     few = ["--patients", "20", "--tests", "5", "--sizes", "2", "3", "--few", "12"]
     menu = ["menu.modalities.dwi.averages=[1,1,1,2]"]

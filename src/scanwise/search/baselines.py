@@ -58,7 +58,7 @@ class SeparateSearch(SinglePass):
 
     def _look(self, book: Book, rng: np.random.Generator) -> str:
         space = book.space
-        lengths = {name: _lengths(modality, settings_of(modality)) for name, modality in space.optional.items()}
+        lengths = {name: relative_lengths(modality, settings_of(modality)) for name, modality in space.optional.items()}
         for done, (name, settings) in enumerate(lengths.items(), start=1):
             book.score([space.mandatory | Protocol({name: setting}) for setting in settings])
             book.told(done, len(lengths), f"{name} alone")
@@ -107,7 +107,7 @@ class GreedySearch(SinglePass):
 
     def _look(self, book: Book, rng: np.random.Generator) -> str:
         here, done = book.space.mandatory, 0
-        lengths = {name: _lengths(one, settings_of(one)) for name, one in book.space.optional.items()}
+        lengths = {name: relative_lengths(one, settings_of(one)) for name, one in book.space.optional.items()}
         while self.max_steps is None or done < self.max_steps:
             steps = self._by_shot(book, here) if self.by == "shot" else self._by_setting(here, lengths)
             steps = [one for one in steps if book.budget.allows(book.menu.price(one))]
@@ -151,7 +151,7 @@ def _with(protocol: Protocol, counts: Mapping[str, Sequence[int]]) -> Protocol:
     return Protocol({**dict(protocol.items()), **counts})
 
 
-def _lengths(modality: Modality, settings: Iterable[tuple[int, ...]]) -> dict[tuple[int, ...], float]:
+def relative_lengths(modality: Modality, settings: Iterable[tuple[int, ...]]) -> dict[tuple[int, ...], float]:
     """Return how long each setting is, as a share of the usual price of the shots (their number where all are free)."""
     price = modality.shots.unit_costs.sum(axis=1)
     price = price if price.any() else np.ones(len(price))
@@ -163,7 +163,7 @@ def _first_scheme(modality: Modality) -> dict[tuple[int, ...], float]:
     """Return the settings of the first scheme and how long they are."""
     scheme = modality.schemes[0]
     found = (tuple(scheme.counts(modality.shots, one).tolist()) for one in scheme.settings(modality.shots))
-    return _lengths(modality, [counts for counts in found if any(counts)])
+    return relative_lengths(modality, [counts for counts in found if any(counts)])
 
 
 def _check_shares(shares: Sequence[float]) -> None:
