@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "scanwise"
-ROOMS = ("design", "physics", "modalities", "cohort", "model", "search", "evidence", "recommend", "report")
+ROOMS = ("design", "physics", "modalities", "cohort", "model", "search", "policy", "evidence", "recommend", "report")
 HELPERS = {"errors", "artifacts"}  # import nothing of scanwise but each other; anyone may use them
 
 ALLOWED: dict[str, set[str]] = {
@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "cohort": {"design"},
     "model": {"design"},
     "search": {"design"},
+    "policy": {"design"},
     "evidence": set(),
     "recommend": {"design", "evidence"},
     "report": {"design", "evidence", "recommend"},
@@ -39,6 +40,7 @@ NUMERIC_ONLY = {
     "modalities": {"numpy", "torch"},
     "physics": {"numpy", "torch", "torchkbnufft"},
     "cohort": {"numpy", "joblib"},
+    "policy": {"numpy", "scipy"},
     "evidence": {"numpy", "scipy", "sklearn"},
     "recommend": {"numpy", "scipy"},
     "artifacts": {"numpy"},

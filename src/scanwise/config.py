@@ -1,7 +1,7 @@
 """The closed configuration: what may be set, with types and defaults.
 
 Light on imports, so that the shell answers at once. Component slots (`cohort`, `split`, `model`, `trainer`, `search`,
-`launcher`) hold a ``_target_`` of this package; the constructor it names is their schema.
+`policy`, `launcher`) hold a ``_target_`` of this package; the constructor it names is their schema.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-STAGES = ("fit", "search", "confirm", "recommend", "report")
+STAGES = ("fit", "search", "confirm", "policy", "recommend", "report")
 """The stages in order; ``stage=all`` runs those that are not done yet."""
 
 
@@ -91,13 +91,14 @@ class Config:
     trainer: Any = None
     search: Any = None
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    policy: Any = None
     launcher: Any = None
     limits: BudgetConfig = field(default_factory=BudgetConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
 
 
-FREE_OF_RUN = ("stage", "from_run", "out", "trainer", "launcher", "evidence", "budget", "primary")
+FREE_OF_RUN = ("stage", "from_run", "out", "trainer", "launcher", "evidence", "budget", "primary", "policy")
 """Settings that may change without making it another run: they do not touch what was fitted, searched or scored."""
 
 ConfigStore.instance().store(name="schema", node=Config)

@@ -1,4 +1,4 @@
-"""The five stages: fit, search, confirm, recommend, report. The only place that turns configuration into objects."""
+"""The stages: fit, search, confirm, policy, recommend, report. The only place that turns configuration into objects."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class Run:
         self._check_before_work(wanted)
         for name in wanted:
             # recommend and report take seconds and depend on the budget: they are always made anew
-            if name in ("fit", "search", "confirm") and self.done(name):
+            if name in ("fit", "search", "confirm", "policy") and self.done(name):
                 self._progress(name, 1, 1, "done before")
                 continue
             self._require_earlier(name)
@@ -203,7 +203,8 @@ class Run:
 
     def done(self, stage: str) -> bool:
         """Whether a stage was completed."""
-        return stage in self.manifest["stages"]
+        entry = self.manifest["stages"].get(stage)
+        return entry is not None and (stage != "policy" or entry.get("asked") == self._asked(stage))
 
     def recommend(self, budget: Mapping[str, float | None] | Budget | None = None, **limits: float) -> Recommendation:
         """Answer for a budget from the files of this run, in seconds, without torch or optuna.
@@ -354,6 +355,32 @@ class Run:
         )
         self._loaded.pop("record", None)
 
+    def _policy(self) -> None:
+        folder, policy = self.directory / "policy", self._policy_settings
+        if policy is None:
+            write_json(folder / "about.json", {"not_applicable": "none was asked for (policy=null)"})
+            return
+
+        def told(done: int, total: int, words: str) -> None:
+            self._progress("policy", done, total, words)
+
+        from scanwise.policy import learn_policy
+
+        try:
+            learn_policy(
+                policy,
+                self.cohort,
+                self.menu,
+                self.folds,
+                self.scorer,
+                axis=self.rule.primary,
+                seed=self.config["seed"],
+                directory=folder,
+                progress=told,
+            )
+        except ScanwiseError as error:  # the protocol for everybody stands without one
+            write_json(folder / "about.json", {"not_applicable": error.message})
+
     def _recommend(self) -> None:
         self._progress("recommend", 0, 1, "weighing the evidence")
         recommendation = self.recommend()
@@ -413,18 +440,21 @@ class Run:
         if entry is None:
             return False
         if stage == "recommend":  # done now, and for the same question
-            done = entry != self._seen.get(stage) and entry.get("asked") == self._asked()
+            done = entry != self._seen.get(stage) and entry.get("asked") == self._asked(stage)
         elif stage == "report":
             done = "recommend" in self._left_to_others
+        elif stage == "policy":
+            done = self.done(stage)
         else:
             done = True
         self._seen[stage] = entry
         (self._left_to_others.add if done else self._left_to_others.discard)(stage)
         return done
 
-    def _asked(self) -> str:
-        """Return a hash of what a recommendation answers, beyond what makes the run."""
-        return hash_json({name: self.config[name] for name in ("budget", "evidence", "primary")})
+    def _asked(self, stage: str) -> str:
+        """Return a hash of what a policy or a recommendation answers, beyond what makes the run."""
+        names = ("policy", "primary") if stage == "policy" else ("budget", "evidence", "primary")
+        return hash_json({name: self.config.get(name) for name in names})
 
     def _fitted(self, fold: Fold) -> str:
         """Return a hash of the networks of a fold: scores of others must not be mixed with theirs."""
@@ -569,6 +599,11 @@ class Run:
         return self._once("model", lambda: _instantiate(self.config["model"], "model"))
 
     @property
+    def _policy_settings(self) -> Any:
+        config = self.config.get("policy")
+        return self._once("policy", lambda: None if config is None else _instantiate(config, "policy"))
+
+    @property
     def launcher(self) -> Any:
         """Where the workers run."""
         return self._once("launcher", lambda: _instantiate(self.config["launcher"], "launcher"))
@@ -609,6 +644,7 @@ class Run:
                 f"primary={self.rule.primary!r} costs nothing on this menu, so nothing can be saved",
                 f"choose one of {', '.join(menu.priced_axes())}",
             )
+        _ = self._policy_settings
         if any(stage in wanted and not self.done(stage) for stage in ("fit", "search", "confirm")):
             self._search_method.check(self._space, budget=self._limits)
             folders = [self._search_folder(fold) for fold in self.folds]  # reads the cohort and deals the patients out
@@ -630,8 +666,9 @@ class Run:
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         self._seen[stage] = self.manifest["stages"][stage]
+        if stage in ("policy", "recommend"):
+            self.manifest["stages"][stage]["asked"] = self._asked(stage)
         if stage == "recommend":
-            self.manifest["stages"][stage]["asked"] = self._asked()
             self.manifest["stages"].pop("report", None)  # what was drawn before shows another recommendation
         if stage == "fit":
             self.manifest["model"] = {"kind": self._model.kind, "text": self._model.describe()}

@@ -28,6 +28,36 @@ class Column:
     unit: str = ""
 
 
+def panel_features(
+    data: NDArray[np.float64], columns: typing.Sequence[Column]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Turn raw test values into numeric features.
+
+    A number is one feature; a categorical value is one 0/1 feature per level.
+
+    Parameters
+    ----------
+    data : shape ``(patients, shots, values)``, NaN where not measured.
+    columns : what the values are.
+
+    Returns
+    -------
+    features : shape ``(patients, features)``, NaN where not measured.
+    shot : which shot each feature belongs to, shape ``(features,)``.
+    """
+    features: list[NDArray[np.float64]] = []
+    shot: list[int] = []
+    for column in columns:
+        value = data[:, column.shot, column.slot]
+        for level in column.levels or (None,):
+            features.append(
+                value if level is None else np.where(np.isnan(value), np.nan, (value == level).astype(float))
+            )
+            shot.append(column.shot)
+    stacked = np.stack(features, axis=1) if features else np.zeros((len(data), 0))
+    return stacked, np.array(shot, dtype=np.int64)
+
+
 class PatientData(typing.Protocol):
     """Data of many patients, by row number."""
 

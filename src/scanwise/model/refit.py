@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from scanwise.artifacts import read_json, write_json
-from scanwise.design import Fold, Menu, PatientData, Patients, Protocol
+from scanwise.design import Fold, Menu, PatientData, Patients, Protocol, panel_features
 from scanwise.errors import ScanwiseError
-from scanwise.model.encoders import check_panels, panel_features
+from scanwise.model.encoders import check_panels
 from scanwise.model.parts import Parts
 from scanwise.model.trainer import Progress, TrainerSettings
 

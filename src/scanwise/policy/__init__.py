@@ -8,10 +8,12 @@ from scanwise.policy.baselines import (
     RandomPolicy,
     SimilarityPolicy,
 )
+from scanwise.policy.course import Guidance, learn_policy, read_guidance
 from scanwise.policy.examine import Examined, examine, examine_learners, fixed_front
 from scanwise.policy.history import History, Shown, log_odds
 from scanwise.policy.outlook import outlook
 from scanwise.policy.policy import Guide, Policy, make_policy, policies, register_policy
+from scanwise.policy.values import TrackValues
 from scanwise.policy.walk import Walk, walk
 from scanwise.policy.workup import Step, Track, Workup
 
@@ -20,6 +22,7 @@ __all__ = [
     "ConfidencePolicy",
     "Examined",
     "FixedPolicy",
+    "Guidance",
     "Guide",
     "History",
     "MyopicPolicy",
@@ -30,16 +33,19 @@ __all__ = [
     "SimilarityPolicy",
     "Step",
     "Track",
+    "TrackValues",
     "Walk",
     "Workup",
     "WorthGuide",
     "examine",
     "examine_learners",
     "fixed_front",
+    "learn_policy",
     "log_odds",
     "make_policy",
     "outlook",
     "policies",
+    "read_guidance",
     "register_policy",
     "walk",
 ]

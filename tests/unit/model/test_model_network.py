@@ -7,8 +7,9 @@ import pytest
 import torch
 from model_scenario import COLUMNS, make_patients, sigmoid
 
+from scanwise.design import panel_features
 from scanwise.model import DiagnosisNetwork
-from scanwise.model.encoders import PanelEncoder, panel_features
+from scanwise.model.encoders import PanelEncoder
 
 MEMBERS, EVIDENCE, HIDDEN, PATIENTS = 2, 4, 3, 6
 SHOT = {"marker": [0], "exam": [0, 0, 1, 1, 1, 2]}
