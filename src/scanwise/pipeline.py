@@ -43,7 +43,7 @@ from scanwise.design import (
 )
 from scanwise.errors import ScanwiseError, did_you_mean
 from scanwise.evidence import ScoreTable, auc_of_rows
-from scanwise.recommend import Finding, Recommendation, Record, Rule, audit, recommend
+from scanwise.recommend import Finding, Recommendation, Record, Rule, Walks, audit, recommend
 from scanwise.tuning import Measure, objective_of
 
 Progress = Callable[[str, int, int, str], None]
@@ -382,6 +382,7 @@ class Run:
             write_json(folder / "about.json", {"not_applicable": error.message})
 
     def _recommend(self) -> None:
+        self._loaded.pop("record", None)  # a policy may have been learned meanwhile
         self._progress("recommend", 0, 1, "weighing the evidence")
         recommendation = self.recommend()
         write_json(self.directory / "recommendation.json", recommendation.to_dict())
@@ -543,6 +544,9 @@ class Run:
             for name in ("tune", "test")
         }
         stages = self.manifest["stages"]
+        policy = self.directory / "policy"
+        walked = read_json(policy / "about.json") if (policy / "about.json").exists() else None
+        arrays = {} if walked is None or "not_applicable" in walked else read_arrays(policy / "walks.npz")
         return Record(
             menu=self.menu,
             study=about["card"],
@@ -570,6 +574,7 @@ class Run:
                 ],
                 "model_files": about["split"]["n_folds"],
             },
+            walks=None if walked is None else Walks(walked, arrays),
         )
 
     @property

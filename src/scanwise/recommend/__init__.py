@@ -1,5 +1,6 @@
 """Choose, guard, and say it: from score tables to a recommendation. Needs neither torch nor optuna."""
 
+from scanwise.recommend.adaptive import Walks
 from scanwise.recommend.audit import audit
 from scanwise.recommend.choose import Choice, Chooser, Rule
 from scanwise.recommend.findings import Finding, Severity
@@ -15,6 +16,7 @@ __all__ = [
     "Record",
     "Rule",
     "Severity",
+    "Walks",
     "audit",
     "guards",
     "recommend",

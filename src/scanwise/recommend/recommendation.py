@@ -24,6 +24,7 @@ from scanwise.evidence import (
     short,
 )
 from scanwise.evidence.assess import MINIMUM_PER_SITE
+from scanwise.recommend.adaptive import Walks, adaptive
 from scanwise.recommend.choose import Choice, Chooser, Rule, nested_table, one_round
 from scanwise.recommend.findings import Finding, by_severity
 from scanwise.recommend.guards import Case, guards
@@ -58,6 +59,7 @@ class Record:
     split: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    walks: Walks | None = None
 
 
 class Recommendation:
@@ -176,6 +178,7 @@ def recommend(record: Record, budget: Budget, rule: Rule) -> Recommendation:
         "considered": _considered(record, keys),
         "ladder": [{"limit": limit, "key": step.key, "status": step.status} for limit, step in chooser.ladder(budget)],
         "nested": nested,
+        "adaptive": adaptive(record.walks, menu, record.tune, record.test, decision["key"], rule),
         "guards": [finding.to_dict() for finding in by_severity(findings)],
         "audit": [finding.to_dict() for finding in by_severity(record.audit)],
         "sensitivity": _sensitivity(record, chooser, choice, assessments, costs, budget, rule),
