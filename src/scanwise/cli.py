@@ -60,6 +60,15 @@ def main() -> None:
         except ScanwiseError as error:
             _fail(error)
         return
+    if arguments[:1] == ["next"]:
+        try:
+            sys.stdout.write(_next(arguments[1:]))
+        except ScanwiseError as error:
+            _fail(error)
+        except (KeyboardInterrupt, EOFError):
+            sys.stderr.write("\nscanwise: stopped\n")
+            sys.exit(130)
+        return
     try:
         if not {"--help", "-h", "--hydra-help", "-sc", "--shell-completion"} & set(arguments):
             compose_config(
@@ -134,6 +143,19 @@ def _pattern(arguments: Sequence[str]) -> str:
         lines.append(f"Written to {' and '.join(path.as_posix() for path in pattern.save(out))}")
         again += f" {shlex.quote(f'out={out.as_posix()}')}"
     return "\n".join([*lines, f"Again: {again}"]) + "\n"
+
+
+def _next(arguments: Sequence[str]) -> str:
+    """Say what to acquire next in one patient; return what the terminal shows."""
+    from scanwise.visit import HELP, answer
+
+    if not arguments or {"--help", "-h"} & set(arguments):
+        return HELP
+    flags = [argument for argument in arguments if argument.startswith("-")]
+    if set(flags) - {"--interactive"}:
+        raise ScanwiseError(f"scanwise next knows no {flags[0]}", "scanwise next --help shows what it knows")
+    given = read_values([argument for argument in arguments if argument not in flags])
+    return answer(given, interactive=bool(flags))
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:

@@ -41,7 +41,7 @@ def compose_config(overrides: list[str], config_dir: Path | None = None, *, swee
     groups = {path.relative_to(root).as_posix() for root in roots for path in root.rglob("*") if path.is_dir()}
     selections = [text for text, override in zip(texts, parsed, strict=True) if override.key_or_group in groups]
     for override, text in zip(parsed, texts, strict=True):
-        if override.key_or_group in groups:
+        if override.key_or_group in groups and not override.is_delete():
             _check_option(override.key_or_group, text.partition("=")[2], roots)
     base = _compose(selections, config_dir)
     known = sorted(_keys(OmegaConf.to_container(base, resolve=False)))
@@ -106,7 +106,11 @@ def _first_choice(override: Override) -> str:
 
 def _check_option(group: str, option: str, roots: Sequence[Path]) -> None:
     options = {path.stem for root in roots for path in (root / group).glob("*.yaml")}
-    if option.strip("'\"") not in {*options, "null"}:
+    if option == "null":
+        raise ScanwiseError(
+            f"{group} must be one of {', '.join(sorted(options))}, but is null", f"~{group} leaves it out"
+        )
+    if option.strip("'\"") not in options:
         raise ScanwiseError(f"there is no {group} called {option!r}", did_you_mean(option, options))
 
 

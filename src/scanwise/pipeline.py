@@ -232,6 +232,30 @@ class Run:
             )
         return scorers[index]
 
+    def advisor(self, weight: float | None = None) -> Any:
+        """Return who says what to acquire next in one patient, from the files of this run, without the cohort.
+
+        Parameters
+        ----------
+        weight : loss that one unit of price may cost; `None` = the one of the last recommendation.
+
+        Raises
+        ------
+        ScanwiseError
+            If the run has no policy, or the weight is not above 0.
+        """
+        from scanwise.policy import Advisor, read_guidance
+
+        self._require_earlier("report")
+        about, guidance = read_guidance(self.directory / "policy", self.menu)
+        if weight is None:
+            told = self.last_recommendation().content["adaptive"]
+            weight = float(told["weights"][told["chosen"]]["weight"])
+        if not weight > 0:
+            raise ScanwiseError(f"the price weight must be above 0, but is {weight!r}", "leave it out")
+        readers = [self._model.reader(self.menu, self.directory / "fit" / name) for name in about["folds"]]
+        return Advisor(about, guidance, readers, weight)
+
     def last_recommendation(self) -> Recommendation:
         """Return the recommendation that was last written into the run folder."""
         return Recommendation(read_json(self.directory / "recommendation.json"))
@@ -358,7 +382,7 @@ class Run:
     def _policy(self) -> None:
         folder, policy = self.directory / "policy", self._policy_settings
         if policy is None:
-            write_json(folder / "about.json", {"not_applicable": "none was asked for (policy=null)"})
+            write_json(folder / "about.json", {"not_applicable": "none was asked for (~policy)"})
             return
 
         def told(done: int, total: int, words: str) -> None:

@@ -104,6 +104,7 @@ def test_every_option_composes_and_is_built(group, option, real_data, tmp_path):
         "model": lambda: run._model,
         "trainer": lambda: run.trainer,
         "search": lambda: _instantiate(run.config["search"], "search"),
+        "policy": lambda: run._policy_settings,
         "launcher": lambda: run.launcher,
     }[group]()
 

@@ -2,7 +2,16 @@
 
 from scanwise.design.angle_schemes import GoldenAngle, LimitedAngle, SparseViews
 from scanwise.design.cost import COST_AXES, Budget, Cost, amount
-from scanwise.design.data import Column, Fold, PatientData, Patients, ProductScorer, Scorer, panel_features
+from scanwise.design.data import (
+    Column,
+    Fold,
+    MeasuredData,
+    PatientData,
+    Patients,
+    ProductScorer,
+    Scorer,
+    panel_features,
+)
 from scanwise.design.imaging import TISSUE_MAPS, ImagingModality, Scene
 from scanwise.design.lattice import Product, random_counts, random_protocol, settings_of
 from scanwise.design.line_schemes import (
@@ -61,6 +70,7 @@ __all__ = [
     "KtRandom",
     "LimitedAngle",
     "LowResolution",
+    "MeasuredData",
     "Measurement",
     "Menu",
     "Modality",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scanwise.design.modality import Measurement
 from scanwise.errors import ScanwiseError
 
 Patients = NDArray[np.int64]
@@ -83,6 +84,14 @@ class PatientData(typing.Protocol):
 
         Shape ``(patients, 1 + targets, y, x)`` over the field of view; `None` where nobody drew them.
         """
+
+
+@typing.runtime_checkable
+class MeasuredData(PatientData, typing.Protocol):
+    """Data of patients whose scans were measured already, so that nothing is to be acquired or simulated."""
+
+    def measured(self, modality: str, counts: NDArray[np.int64]) -> Measurement:
+        """Return what was measured with a scan; an error where other counts were."""
 
 
 class Scorer(typing.Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -158,9 +158,21 @@ class AmortisedModel:
         ScanwiseError
             If there is no checkpoint, or it is damaged.
         """
-        network = load_checkpoint(DiagnosisNetwork, directory / _FILE, fold)
+        network = load_checkpoint(DiagnosisNetwork, directory / _FILE)
         parts = Parts.of(fold, data.label, members_per_part=self.members, seed=seed)
         return NetworkScorer(network, data, menu, parts)
+
+    def reader(self, menu: Menu, directory: Path) -> Callable[[PatientData], NetworkScorer]:
+        """Load what `fit` wrote, to read patients nobody learned from: all members answer.
+
+        Raises
+        ------
+        ScanwiseError
+            If there is no checkpoint, or it is damaged.
+        """
+        network = load_checkpoint(DiagnosisNetwork, directory / _FILE)
+        parts = Parts.nobody(network.head.readout.shape[0])
+        return lambda data: NetworkScorer(network, data, menu, parts)
 
 
 class NetworkScorer:

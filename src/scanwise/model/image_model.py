@@ -6,7 +6,7 @@ import queue
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from scanwise.design import (
     Fold,
     ImagingModality,
+    MeasuredData,
     Menu,
     PatientData,
     Patients,
@@ -219,10 +220,23 @@ class ImageModel:
         """
         parts = self._parts(fold, data, seed)
         networks = [
-            load_checkpoint(ImageNetwork, directory / f"network-{member}.ckpt", fold)
+            load_checkpoint(ImageNetwork, directory / f"network-{member}.ckpt")
             for member in range(len(parts.leaves_out))
         ]
         return ImageScorer(networks, Reader(data, menu, self._only), parts, seed)
+
+    def reader(self, menu: Menu, directory: Path) -> Callable[[PatientData], ImageScorer]:
+        """Load what `fit` wrote, to read patients nobody learned from: all networks answer.
+
+        Raises
+        ------
+        ScanwiseError
+            If there is no checkpoint, or it is damaged.
+        """
+        paths = sorted(directory.glob("network-*.ckpt")) or [directory / "network-0.ckpt"]
+        networks = [load_checkpoint(ImageNetwork, path) for path in paths]
+        parts = Parts.nobody(len(networks))
+        return lambda data: ImageScorer(networks, Reader(data, menu, self._only), parts, 0)
 
     @property
     def _only(self) -> Protocol | None:
@@ -309,7 +323,10 @@ class Reader:
         done : whether anything was measured, shape ``(patients,)``.
         """
         modality = self.images[name]
-        measured = modality.measure(self.data.data(name, patients), counts, noise)
+        if isinstance(self.data, MeasuredData):
+            measured = self.data.measured(name, counts)
+        else:
+            measured = modality.measure(self.data.data(name, patients), counts, noise)
         done: NDArray[np.bool_] = np.any(measured.counts > 0, axis=1)
         images = modality.reconstruct(measured)
         if not done.all():

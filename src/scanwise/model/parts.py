@@ -61,6 +61,12 @@ class Parts:
         names = np.unique(part)[: own if dealt_here else None]
         return cls(fold.learn, part, np.repeat(names, members_per_part))
 
+    @classmethod
+    def nobody(cls, members: int) -> Parts:
+        """Return parts in which nobody was learned from: all members answer for everybody."""
+        none = np.zeros(0, dtype=np.int64)
+        return cls(none, none, np.zeros(members, dtype=np.int64))
+
     @property
     def learns(self) -> NDArray[np.bool_]:
         """Whether a member learns from a patient, shape ``(members, learn)``."""
@@ -82,10 +88,10 @@ class Parts:
             If every member has learned from a patient.
         """
         allowed = np.ones((len(self.leaves_out), len(patients)), dtype=bool)
-        order = np.argsort(self.learn)
-        at = np.searchsorted(self.learn[order], patients)
-        known = (at < len(order)) & (self.learn[order][np.minimum(at, len(order) - 1)] == patients)
-        allowed[:, known] = ~self.learns[:, order[at[known]]]
+        row = {patient: at for at, patient in enumerate(self.learn.tolist())}
+        at = np.array([row.get(patient, -1) for patient in patients.tolist()], dtype=np.int64)
+        known = at >= 0
+        allowed[:, known] = ~self.learns[:, at[known]]
         n_allowed = allowed.sum(axis=0)
         if (n_allowed == 0).any():
             raise ScanwiseError(

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,18 @@ class RefitModel:
         """Return the scorer of a fold that was fitted before."""
         read_json(directory / "refit.json")
         return RefitScorer(self, data, menu, Parts.of(fold, data.label, members_per_part=1, seed=seed))
+
+    def reader(self, menu: Menu, directory: Path) -> NoReturn:
+        """Refuse: regressions are trained from the cohort whenever a protocol is scored, so none was kept.
+
+        Raises
+        ------
+        ScanwiseError
+            Always.
+        """
+        raise ScanwiseError(
+            "model=refit keeps no network that could read a new patient", "ask a run with model=amortised"
+        )
 
 
 class RefitScorer:

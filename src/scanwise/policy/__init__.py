@@ -1,5 +1,6 @@
 """What to acquire next in one patient, and when it is enough: states, steps, policies, and how they fare."""
 
+from scanwise.policy.advice import Advice, Advisor, NextStep, in_words
 from scanwise.policy.ahead import AheadPolicy, MyopicPolicy, WorthGuide
 from scanwise.policy.baselines import (
     ConfidencePolicy,
@@ -12,12 +13,15 @@ from scanwise.policy.course import Guidance, learn_policy, read_guidance
 from scanwise.policy.examine import Examined, examine, examine_learners, fixed_front
 from scanwise.policy.history import History, Shown, log_odds
 from scanwise.policy.outlook import outlook
+from scanwise.policy.patient import PatientSoFar, read_patient
 from scanwise.policy.policy import Guide, Policy, make_policy, policies, register_policy
 from scanwise.policy.values import TrackValues
 from scanwise.policy.walk import Walk, walk
 from scanwise.policy.workup import Step, Track, Workup
 
 __all__ = [
+    "Advice",
+    "Advisor",
     "AheadPolicy",
     "ConfidencePolicy",
     "Examined",
@@ -27,6 +31,8 @@ __all__ = [
     "History",
     "MyopicPolicy",
     "NeighboursPolicy",
+    "NextStep",
+    "PatientSoFar",
     "Policy",
     "RandomPolicy",
     "Shown",
@@ -40,12 +46,14 @@ __all__ = [
     "examine",
     "examine_learners",
     "fixed_front",
+    "in_words",
     "learn_policy",
     "log_odds",
     "make_policy",
     "outlook",
     "policies",
     "read_guidance",
+    "read_patient",
     "register_policy",
     "walk",
 ]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from scanwise.policy.ahead import features
-from scanwise.policy.history import Shown
+from scanwise.policy.history import Shown, expected_loss
 from scanwise.policy.workup import Workup
 
 Floats = NDArray[np.float64]
@@ -16,8 +16,17 @@ _ALIKE = 50
 """Earlier patients who are asked."""
 
 
-def outlook(workup: Workup, shown: Shown, earlier: Shown, state: int, *, level: float = 0.8, n: int = _ALIKE) -> Floats:
-    """Return the range in which the probability would be after each step, shape ``(steps, 2)``; NaN where none is.
+def outlook(
+    workup: Workup,
+    shown: Shown,
+    earlier: Shown,
+    state: int,
+    *,
+    measure: str = "brier",
+    level: float = 0.8,
+    n: int = _ALIKE,
+) -> tuple[Floats, Floats]:
+    """Return the range in which the probability would be after each step, and the expected loss in every state.
 
     Of the earlier patients who looked most alike in this state (`features`, standardised), the middle `level` of the
     log odds after the step, moved by what the patient differs from them now.
@@ -28,8 +37,13 @@ def outlook(workup: Workup, shown: Shown, earlier: Shown, state: int, *, level: 
     shown : what one patient has shown.
     earlier : what earlier patients showed, everything done.
     state : what was done.
+    measure : of the loss, see `History.expected`.
     level : share of the earlier patients that the range contains.
     n : how many are asked.
+
+    Returns
+    -------
+    Shapes ``(steps, 2)``, NaN where a step brings nothing, and ``(states,)``, NaN where less was done than here.
     """
     mine, theirs = features(workup, state, shown), features(workup, state, earlier)
     scale = theirs.std(axis=0)
@@ -41,4 +55,5 @@ def outlook(workup: Workup, shown: Shown, earlier: Shown, state: int, *, level: 
     for step, after in enumerate(workup.after[state].tolist()):
         if after >= 0:
             found[step] = expit(np.quantile(moved[after], [(1 - level) / 2, (1 + level) / 2]))
-    return found
+    further = (workup.levels >= workup.levels[state]).all(axis=1)
+    return found, np.where(further, expected_loss(moved, measure).mean(axis=1), np.nan)

@@ -69,7 +69,7 @@ def test_the_outlook_covers_what_comes() -> None:
     step, inside = 1, []  # left
     after = examined.probability[examined.workup.after[0, step]]
     for patient in range(200):
-        low, high = outlook(examined.workup, examined.shown.of(np.array([patient])), learners.shown, 0)[step]
+        low, high = outlook(examined.workup, examined.shown.of(np.array([patient])), learners.shown, 0)[0][step]
         inside.append(low - 1e-9 <= after[patient] <= high + 1e-9)
     assert 0.7 < np.mean(inside) < 0.9
 
