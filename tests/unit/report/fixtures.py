@@ -200,6 +200,56 @@ def assess(modalities: tuple[str, ...], n_compared: int) -> dict[str, Any]:
     }
 
 
+def adaptive_section() -> dict[str, Any]:
+    """Three price weights and two fixed protocols, with round numbers."""
+    names = ("history", "exercise", "fluoroscopy")
+
+    def walked(weight: float, money: float, auc: float) -> dict[str, Any]:
+        return {
+            "weight": weight,
+            "cost": {"money": {"mean": money, "median": money - 10, "p95": money + 100}},
+            "auc": interval(auc, 0.02),
+            "correct": 0.84,
+            "fixed": 1,
+            "ahead_of_fixed": interval(0.01, 0.004),
+            "difference": interval(-0.002, 0.005),
+        }
+
+    return {
+        "applicable": True,
+        "policy": "ahead",
+        "measure": "brier",
+        "axis": "money",
+        "n_learners": 240,
+        "target": key_of(names),
+        "chosen": 1,
+        "weights": [walked(0.0001, 250.0, 0.915), walked(0.0002, 150.0, 0.908), walked(0.001, 20.0, 0.85)],
+        "fixed": [
+            {"key": key_of(one), "reading": " + ".join(one), "cost": cost_of(one), "auc": interval(0.9, 0.02)}
+            for one in (names[:1], names)
+        ],
+        "stops": [
+            {
+                "key": key_of(names),
+                "reading": " + ".join(names),
+                "share": 0.6,
+                "positive": 0.5,
+                "low": 0.1,
+                "high": 0.9,
+                "cost": cost_of(names),
+            },
+            {"key": None, "reading": "3 other ways", "share": 0.4},
+        ],
+        "given": {"modalities": {"history": 1.0, "exercise": 0.7, "fluoroscopy": 0.6}, "contrast": 0.25},
+        "calibration": [
+            {"steps": 0, "n": 20.0},
+            {"steps": 2, "n": 200.0, "slope": interval(1.02, 0.1), "intercept": interval(0.0, 0.1), "ece": 0.03},
+        ],
+        "flips": [{"threshold": 0.2, "found": 2.0, "missed": 1.0, "alarmed": 5.0, "spared": 9.0}],
+        "sites": [{"site": "cleveland", "n": 300, "difference": interval(-0.002, 0.005)}],
+    }
+
+
 def recommendation() -> dict[str, Any]:
     """Return a fresh, complete recommendation.json with 15 of 32 protocols on the short list."""
     optional = [name for name in SHOTS if name != "history"]
@@ -340,6 +390,7 @@ def recommendation() -> dict[str, Any]:
             {"limit": 93.3, "key": EXERCISE, "status": "best affordable"},
             {"limit": 194.2, "key": PROPOSAL, "status": "change"},
         ],
+        "adaptive": adaptive_section(),
         "nested": {
             "auc": auc_interval(0.902, N_POSITIVE, N - N_POSITIVE),
             "difference": interval(-0.011, 0.008),

@@ -256,6 +256,7 @@ def bare(given: dict[str, Any]) -> None:
         "split",
         "model",
         "provenance",
+        "adaptive",
     ):
         given[name] = None
     given["decision"]["reasons"] = []
@@ -347,10 +348,13 @@ def test_not_applicable_cards_say_why() -> None:
         "reasons",
         "data",
         "assumptions",
+        "walked",
+        "stops",
+        "changed",
     ):
         assert report.card(name).status == "not applicable", name
         assert report.card(name).not_applicable_reason
-    assert render_html(report).count("Not applicable:") == 11
+    assert render_html(report).count("Not applicable:") == 14
 
 
 def test_a_failing_card_becomes_an_error_card_and_the_others_stand() -> None:

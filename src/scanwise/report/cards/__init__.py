@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from scanwise.report.card import Card
-from scanwise.report.cards import about, considered, cost, evidence, front, guards, limits, proposal, sites
+from scanwise.report.cards import about, adaptive, considered, cost, evidence, front, guards, limits, proposal, sites
 from scanwise.report.inputs import Inputs
 
 
@@ -52,6 +52,16 @@ SECTIONS: tuple[Section, ...] = (
             Entry("decision_curve", evidence.decision_curve, "Decision curve"),
             Entry("nested", evidence.nested, "Honest estimate of the whole procedure"),
             Entry("operating", evidence.operating, "Sensitivity at a fixed specificity"),
+        ),
+    ),
+    Section(
+        "adaptive",
+        "Patient by patient",
+        "Step by step",
+        (
+            Entry("walked", adaptive.walked, "Decided step by step"),
+            Entry("stops", adaptive.stops, "Who stops where"),
+            Entry("changed", adaptive.changed, "Whose diagnosis changes"),
         ),
     ),
     Section("cost", "Cost breakdown", "Cost", (Entry("bill", cost.bill, "Cost breakdown"),)),
