@@ -77,7 +77,7 @@ def tab(browser: Any, file: Path) -> Iterator[Tab]:
 def test_one_request_no_complaints_and_every_figure_drawn(tab: Tab, file: Path) -> None:
     assert tab.requests == [file.as_uri()]
     assert tab.complaints == []
-    assert tab.page.locator(".plot").count() == tab.page.locator(".plot .main-svg:first-child").count() == 8
+    assert tab.page.locator(".plot").count() == tab.page.locator(".plot .main-svg:first-child").count() == 9
 
 
 def test_the_page_sorts_the_protocols_as_python_does(tab: Tab) -> None:

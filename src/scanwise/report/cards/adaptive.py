@@ -18,8 +18,8 @@ _SLOPES = (0.9, 1.1)
 def walked(inputs: Inputs) -> Card:
     """Return diagnosis against mean price, decided step by step and fixed for everybody."""
     how = (
-        "Each diamond is one price weight: the dearer a unit of price, the earlier patients stop. Circles are fixed for "
-        "everybody. In the bad case the diamonds lie below the circles at the same price."
+        "Each diamond is one price weight: the dearer a unit of price, the earlier patients stop; circles are the same "
+        "for everybody. In the bad case diamonds lie below the circles at the same price."
     )
     found = _found(inputs)
     if found is None:
