@@ -186,6 +186,19 @@ def test_prostate_patterns_are_compared_at_equal_minutes(script: Any, tmp_path: 
     check(content, tmp_path / "found", "prostate_patterns", 16)
 
 
+@needs_data
+def test_heart_policy_compares_policies_at_equal_prices(script: Any, tmp_path: Path) -> None:
+    tiny = ["--set", "model.steps=5", "split.repeats=1", "split.folds=2", "split.inner=2"]
+    content = script("heart_policy").main(["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "found"), *tiny])
+    check(content, tmp_path / "found", "heart_policy", 8)
+
+
+def test_staged_tests_are_decided_patient_by_patient(script: Any, tmp_path: Path) -> None:
+    content = script("staged_tests").main(["--repeats", "1", "--folds", "2", "--out", str(tmp_path)])
+    check(content, tmp_path, "staged_tests", 7)
+    assert len(next(iter(content["tables"].values()))) == 4 + 7
+
+
 def test_objectives_are_compared_at_equal_lines(script: Any, tmp_path: Path) -> None:
     tiny = ["--seeds", "2", "--steps", "2", "--learned-steps", "1", "--swaps", "0"]
     content = script("objective_study").main(prostates(tmp_path, *tiny))

@@ -11,7 +11,7 @@ from scanwise.policy.baselines import (
 )
 from scanwise.policy.course import Guidance, learn_policy, read_guidance
 from scanwise.policy.examine import Examined, examine, examine_learners, fixed_front
-from scanwise.policy.history import History, Shown, log_odds
+from scanwise.policy.history import History, Shown, expected_loss, log_odds
 from scanwise.policy.outlook import outlook
 from scanwise.policy.patient import PatientSoFar, read_patient
 from scanwise.policy.policy import Guide, Policy, make_policy, policies, register_policy
@@ -45,6 +45,7 @@ __all__ = [
     "WorthGuide",
     "examine",
     "examine_learners",
+    "expected_loss",
     "fixed_front",
     "in_words",
     "learn_policy",
