@@ -1,6 +1,7 @@
 """Models that score any protocol: the amortised network, and the yardstick that is trained anew for each."""
 
 from scanwise.model.amortised import AmortisedModel, NetworkScorer
+from scanwise.model.greedy import GreedyModel, GreedyReader
 from scanwise.model.image_model import ImageModel, ImageScorer
 from scanwise.model.image_network import ImageNetwork
 from scanwise.model.measurements import Measurements, SubsetModel, SubsetReader, fit_halves
@@ -16,6 +17,8 @@ __all__ = [
     "Actions",
     "AmortisedModel",
     "DiagnosisNetwork",
+    "GreedyModel",
+    "GreedyReader",
     "ImageModel",
     "ImageNetwork",
     "ImageScorer",

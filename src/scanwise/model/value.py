@@ -178,7 +178,7 @@ class ValueModel:
         run = trainer.build(steps=self.steps, directory=directory, progress=progress)
         with quiet_training():
             torch.manual_seed(seed)
-            run.fit(network, DataLoader(_Ticks(self.steps), batch_size=None))
+            run.fit(network, DataLoader(Ticks(self.steps), batch_size=None))
         network.examine(None)
         return ValueReader(network.eval().cpu(), measurements, actions)
 
@@ -352,7 +352,7 @@ class ValueReader:
         return taken, np.stack(order, axis=1) if order else np.zeros((len(rows), 0), dtype=np.int64)
 
 
-class _Ticks(IterableDataset[int]):
+class Ticks(IterableDataset[int]):
     """One tick per step: the examinations are inside the network."""
 
     def __init__(self, steps: int) -> None:
