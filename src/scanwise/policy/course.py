@@ -14,16 +14,18 @@ from scanwise.artifacts import read_arrays, read_json, write_arrays, write_json
 from scanwise.design import Fold, ImagingModality, Menu, Patients, Scorer
 from scanwise.errors import ScanwiseError
 from scanwise.policy.examine import examine, examine_learners, fixed_front
-from scanwise.policy.history import History, Shown, log_odds
+from scanwise.policy.history import History, Shown, log_odds, realised_loss
 from scanwise.policy.policy import Guide, Policy, make_policy
 from scanwise.policy.values import TrackValues
-from scanwise.policy.workup import Workup
+from scanwise.policy.workup import Workup, alone
 
 Floats = NDArray[np.float64]
 
 _SCHEMA_VERSION = 1
 _LEAST_PATIENTS = 50
 """Searching patients of whom everything was acquired; fewer teach nothing."""
+_MERIT_PATIENTS = 512
+"""Searching patients on whom the lengths of a scan are compared, to become rungs."""
 ABOUT, WALKS = "about.json", "walks.npz"
 
 
@@ -76,7 +78,7 @@ def learn_policy(
     ScanwiseError
         If there is nothing to decide, too many states, or too few patients of whom everything was acquired.
     """
-    workup = policy.workup(menu)
+    workup = policy.workup(menu, _merit(policy, data, menu, folds, scorer))
     complete = np.all([data.done(track.modality) for track in workup.tracks], axis=0)
     learners = [fold.tune[complete[fold.tune]] for fold in folds]
     fewest = min(len(rows) for rows in learners)
@@ -165,6 +167,19 @@ def read_guidance(directory: Path, menu: Menu) -> tuple[dict[str, Any], list[Gui
         guide = make_policy(about["policy"], measure=about["measure"]).read(workup, about["axis"], own)
         found.append(Guidance(guide, TrackValues.from_dict(workup, values), earlier))
     return about, found
+
+
+def _merit(
+    policy: Policy, data: Any, menu: Menu, folds: Sequence[Fold], scorer: Callable[[int], Scorer]
+) -> dict[str, float]:
+    """Return minus the mean loss of every setting of a scan by itself, on some searching patients of the first fold."""
+    settings = alone(menu, policy.without)
+    if not settings:
+        return {}
+    some = folds[0].tune[:_MERIT_PATIENTS]
+    odds = log_odds(scorer(0).score(settings, some))
+    lost = realised_loss(odds, data.label[some], policy.measure).mean(axis=1)
+    return dict(zip([one.key for one in settings], (-lost).tolist(), strict=True))
 
 
 def _write_guidance(path: Path, guide: Guide, earlier: Shown) -> None:

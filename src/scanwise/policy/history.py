@@ -117,11 +117,24 @@ class History:
         """Return the loss that is to be expected of every patient in every state, shape ``(states, patients)``.
 
         With p the probability of disease, as told by networks that did not learn from the patient: the log-loss
-        ``-p log p - (1 - p) log(1 - p)`` [nats], the Brier score ``p (1 - p)``, the error ``min(p, 1 - p)``. Where
-        probabilities are calibrated, what the diagnoses themselves lose is the same on average, with much more scatter:
-        in a few hundred patients, steps chosen by it do not even reach the best fixed protocol.
+        ``-p log p - (1 - p) log(1 - p)`` [nats], the Brier score ``p (1 - p)``, the error ``min(p, 1 - p)``. What the
+        diagnoses themselves lose has much more scatter: in a few hundred patients, steps chosen by it do not even reach
+        the best fixed protocol. But where networks are surer than they should be in some states, these would seem
+        worth reaching. So every state is moved by how much more was lost there than expected, relative to the other
+        states, shrunk by how sure that is (empirical Bayes; Morris 1983).
+
+        References
+        ----------
+        Morris CN. Parametric empirical Bayes inference: theory and applications. J Am Stat Assoc 1983;78:47-55.
         """
-        return expected_loss(log_odds(self.probability), measure)
+        odds = log_odds(self.probability)
+        expected = expected_loss(odds, measure)
+        over = realised_loss(odds, self.label, measure) - expected
+        over = over - over.mean(axis=0)  # what a patient loses in all states says nothing of the states
+        mean, noise = over.mean(axis=1), over.var(axis=1) / max(over.shape[1] - 1, 1)
+        spread = max(float((mean**2 - noise).mean()), 0.0)
+        moved: Floats = expected + (mean * spread / np.maximum(spread + noise, 1e-12))[:, None]
+        return moved
 
 
 def realised_loss(log_odds: Floats, label: NDArray[np.int64], measure: str) -> Floats:

@@ -85,9 +85,9 @@ class Policy(ABC):
         if self.n_weights < 2:
             raise ScanwiseError(f"policy.n_weights must be at least 2, but got {self.n_weights}")
 
-    def workup(self, menu: Menu) -> Workup:
-        """Return the states and steps of an examination on a menu."""
-        return Workup(menu, rungs=self.rungs, without=self.without)
+    def workup(self, menu: Menu, merit: Mapping[str, float] | None = None) -> Workup:
+        """Return the states and steps of an examination on a menu; see `Workup`."""
+        return Workup(menu, rungs=self.rungs, without=self.without, merit=merit)
 
     def weights(self, histories: Sequence[History], axis: str) -> Floats:
         """Return price weights around what everything together takes off the loss per price, ascending.

@@ -56,6 +56,8 @@ class Workup:
     menu : what is on offer. A panel that can be ordered in parts has one track per shot, any other modality one.
     rungs : lengths of a scan at most; they are nested, the longest is usual practice.
     without : modalities that are never done.
+    merit : what settings of scans are worth by themselves, by key of ``always | setting``; of settings that are about
+        as long the best becomes a rung. Left out: the one closest to an even share of the usual length.
 
     Raises
     ------
@@ -63,7 +65,14 @@ class Workup:
         If nothing can be decided, or there are more than `MOST_STATES` states.
     """
 
-    def __init__(self, menu: Menu, *, rungs: int = 4, without: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        menu: Menu,
+        *,
+        rungs: int = 4,
+        without: Sequence[str] = (),
+        merit: Mapping[str, float] | None = None,
+    ) -> None:
         if rungs < 1:
             raise ScanwiseError(f"policy.rungs must be at least 1, but got {rungs}")
         for name in without:
@@ -73,7 +82,7 @@ class Workup:
             track
             for name, modality in menu.modalities.items()
             if name not in without
-            for track in _tracks(modality, menu.always.array(name, len(modality.shots)), rungs)
+            for track in _tracks(modality, menu, rungs, merit or {})
         )
         if not self.tracks:
             raise ScanwiseError("there is nothing to decide: all that is on the menu is always done")
@@ -179,9 +188,19 @@ class Workup:
         return f"Workup({len(self.tracks)} tracks, {self.n_states} states)"
 
 
-def _tracks(modality: Modality, always: NDArray[np.int64], rungs: int) -> list[Track]:
+def alone(menu: Menu, without: Sequence[str] = ()) -> list[Protocol]:
+    """Return every setting of every scan that may become a rung, together with what is always done."""
+    return [
+        menu.always | Protocol({name: setting})
+        for name, modality in menu.modalities.items()
+        if name not in without and isinstance(modality, ImagingModality)
+        for setting in settings_of(modality)
+    ]
+
+
+def _tracks(modality: Modality, menu: Menu, rungs: int, merit: Mapping[str, float]) -> list[Track]:
     """Return the tracks of one modality, beyond what is always done of it."""
-    name = modality.name
+    name, always = modality.name, menu.always.array(modality.name, len(modality.shots))
     settings = [np.maximum(np.array(one), always) for one in settings_of(modality)]
     settings = [one for one in settings if (one > always).any()]
     if not settings:
@@ -193,19 +212,31 @@ def _tracks(modality: Modality, always: NDArray[np.int64], rungs: int) -> list[T
             counts[shot] = max(one[shot] for one in settings)
             tracks.append(Track(name, (tuple(counts.tolist()),)))
         return tracks
-    return [Track(name, _nested(modality, settings, rungs))]
+    worth = [merit.get((menu.always | Protocol({name: one})).key) for one in settings]
+    return [Track(name, _nested(modality, settings, worth, rungs))]
 
 
-def _nested(modality: Modality, settings: Sequence[NDArray[np.int64]], rungs: int) -> tuple[tuple[int, ...], ...]:
-    """Return lengths that contain each other, from short to usual, at about even shares of the usual price."""
+def _nested(
+    modality: Modality, settings: Sequence[NDArray[np.int64]], worth: Sequence[float | None], rungs: int
+) -> tuple[tuple[int, ...], ...]:
+    """Return lengths that contain each other, from short to usual: the best, or the closest to even shares."""
     price = modality.shots.unit_costs.sum(axis=1)
+    price = price if price.any() else np.ones(len(price))
     usual = modality.standard
-    length = price if price.any() else np.ones(len(price))
+    length = [float(one @ price) / float(usual @ price) for one in settings]
     found = [usual]
     for share in (np.arange(rungs - 1, 0, -1) / rungs).tolist():
-        inside = [one for one in settings if (one <= found[-1]).all() and (one < found[-1]).any()]
-        if not inside:
+        inside = [
+            at
+            for at, one in enumerate(settings)
+            if (one <= found[-1]).all() and length[at] < 1 and (one < found[-1]).any()
+        ]
+        near = [at for at in inside if abs(length[at] - share) <= 0.5 / rungs and worth[at] is not None]
+        if near:
+            best = max(near, key=lambda at: (worth[at] or 0.0, tuple(settings[at])))
+        elif inside:
+            best = min(inside, key=lambda at: (abs(length[at] - share), tuple(settings[at])))
+        else:
             break
-        best = min(inside, key=lambda one: (abs(float(one @ length) / float(usual @ length) - share), tuple(one)))
-        found.append(best)
+        found.append(settings[best])
     return tuple(tuple(int(count) for count in one) for one in reversed(found))
