@@ -31,32 +31,37 @@ class WorthGuide(Guide):
     workup, axis : see `Guide`.
     weights : price weights at which it was learned, ascending, shape ``(weights,)``.
     slopes : shape ``(weights, states, steps, features)``.
+    scatter : what is left unexplained of a patient, times the caution, shape ``(weights, states, steps)``.
+    doubt : how the doubt of a fit grows with the features, shape ``(states, features, features)``.
     """
 
-    def __init__(self, workup: Workup, axis: str, weights: Floats, slopes: Floats) -> None:
+    def __init__(
+        self, workup: Workup, axis: str, weights: Floats, slopes: Floats, scatter: Floats, doubt: Floats
+    ) -> None:
         super().__init__(workup, axis)
         self.weights = weights
         self.slopes = slopes
+        self.scatter = scatter
+        self.doubt = doubt
 
     def worth(self, state: int, shown: Shown, weight: float, rng: np.random.Generator) -> Floats:
         """See `Guide.worth`."""
         del rng
-        told = features(self.workup, state, shown) @ self._slopes(weight)[state].T
+        told_by = features(self.workup, state, shown)
+        at = np.interp(np.log(weight), np.log(self.weights), np.arange(len(self.weights)))
+        low = min(int(at), len(self.weights) - 2)
+        share = np.array([1 - (at - low), at - low])
+        slopes, scatter = (
+            np.tensordot(share, one[low : low + 2, state], axes=1) for one in (self.slopes, self.scatter)
+        )
+        told: Floats = told_by @ slopes.T - _width(told_by, self.doubt[state])[:, None] * scatter
         told[:, self.workup.after[state] < 0] = -np.inf
         return told
 
-    def _slopes(self, weight: float) -> Floats:
-        at = np.interp(np.log(weight), np.log(self.weights), np.arange(len(self.weights)))
-        low = min(int(at), max(len(self.weights) - 2, 0))
-        share = at - low
-        if share == 0:
-            return self.slopes[low]
-        found: Floats = (1 - share) * self.slopes[low] + share * self.slopes[low + 1]
-        return found
-
     def arrays(self) -> Mapping[str, NDArray[typing.Any]]:
         """See `Guide.arrays`."""
-        return {"weights": self.weights, "slopes": self.slopes.astype(np.float32)}
+        single = {name: getattr(self, name).astype(np.float32) for name in ("slopes", "scatter", "doubt")}
+        return {"weights": self.weights, **single}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +70,11 @@ class _Regressed(Policy):
 
     Parameters
     ----------
+    caution : standard errors that are taken off what a step seems worth.
     folds : parts of the patients; whether a patient goes on is decided by what was learned from the others.
     """
 
+    caution: float = 1.0
     folds: int = 5
     looks_ahead: typing.ClassVar[bool] = True
 
@@ -75,6 +82,8 @@ class _Regressed(Policy):
         super().__post_init__()
         if self.folds < 2:
             raise ScanwiseError(f"policy.folds must be at least 2, but got {self.folds}")
+        if self.caution < 0:
+            raise ScanwiseError(f"policy.caution must not be below 0, but got {self.caution}")
 
     def fit(self, history: History, *, axis: str, weights: Floats, seed: int) -> WorthGuide:
         """See `Policy.fit`."""
@@ -82,7 +91,10 @@ class _Regressed(Policy):
         price = workup.price(axis)
         n_states, n = loss.shape
         part = np.random.default_rng([seed, 0x706F]).permutation(n) % self.folds
-        slopes = np.zeros((len(weights), n_states, len(workup.steps), features(workup, 0, shown).shape[1]))
+        n_features = features(workup, 0, shown).shape[1]
+        slopes = np.zeros((len(weights), n_states, len(workup.steps), n_features))
+        scatter = np.zeros(slopes.shape[:3])
+        doubt = np.zeros((n_states, n_features, n_features))
         ahead = np.repeat(loss[None], len(weights), axis=0)  # what is lost from here on, price included, per weight
         for state in range(n_states - 1, -1, -1):  # every step leads to a state with a larger number
             open_ = np.flatnonzero(workup.after[state] >= 0)
@@ -95,22 +107,27 @@ class _Regressed(Policy):
             left = ahead[:, after] if self.looks_ahead else np.repeat(loss[None, after], len(weights), axis=0)
             gain = loss[state] - left - (weights[:, None] * extra)[:, :, None]
             told = gain.reshape(-1, n).T
-            slopes[:, state, open_] = _ridge(told_by, told).T.reshape(len(weights), len(open_), -1)
+            fitted, rest, doubt[state] = _ridge(told_by, told)
+            slopes[:, state, open_] = fitted.T.reshape(len(weights), len(open_), -1)
+            scatter[:, state, open_] = self.caution * rest.reshape(len(weights), -1)
             if not self.looks_ahead:
                 continue
             guess = np.empty_like(told)
             for one in range(self.folds):
-                guess[part == one] = told_by[part == one] @ _ridge(told_by[part != one], told[part != one])
+                mine = part == one
+                fitted, rest, width = _ridge(told_by[~mine], told[~mine])
+                guess[mine] = told_by[mine] @ fitted - self.caution * _width(told_by[mine], width)[:, None] * rest
             guess = guess.T.reshape(gain.shape)
             best = guess.argmax(axis=1)[:, None]
             goes = np.take_along_axis(guess, best, 1)[:, 0] > 0
             won = np.take_along_axis(gain, best, 1)[:, 0]
             ahead[:, state] = loss[state] - np.where(goes, won, 0.0)
-        return WorthGuide(workup, axis, np.asarray(weights, dtype=np.float64), slopes)
+        return WorthGuide(workup, axis, np.asarray(weights, dtype=np.float64), slopes, scatter, doubt)
 
     def read(self, workup: Workup, axis: str, arrays: Mapping[str, NDArray[typing.Any]]) -> WorthGuide:
         """See `Policy.read`."""
-        return WorthGuide(workup, axis, arrays["weights"], arrays["slopes"].astype(np.float64))
+        parts = (arrays[name].astype(np.float64) for name in ("slopes", "scatter", "doubt"))
+        return WorthGuide(workup, axis, arrays["weights"], *parts)
 
 
 @register_policy("ahead")
@@ -124,6 +141,8 @@ class AheadPolicy(_Regressed):
 
     Parameters
     ----------
+    caution : standard errors that are taken off what a step seems worth: the best of many steps is otherwise chosen for
+        its luck, and what brings nothing is done as soon as it costs little.
     folds : parts of the patients; whether a patient goes on is decided by what was learned from the others, or the
         worth of being able to decide later would be overrated.
 
@@ -168,29 +187,50 @@ def features(workup: Workup, state: int, shown: Shown) -> Floats:
     return np.stack(found, axis=1)
 
 
-def _ridge(shown: Floats, told: Floats) -> Floats:
-    """Return slopes, shape ``(features, outputs)``; each output has the penalty that cross-validates best (GCV).
+def _width(told_by: Floats, doubt: Floats) -> Floats:
+    """Return the standard error of a fit where patients scatter by 1, shape ``(patients,)``."""
+    found: Floats = np.sqrt(np.einsum("nf,fg,ng->n", told_by, doubt, told_by).clip(min=0))
+    return found
 
-    The first feature is 1 and is not penalised (Golub, Heath, Wahba 1979, eq. 1.4).
+
+def _ridge(told_by: Floats, told: Floats) -> tuple[Floats, Floats, Floats]:
+    """Fit every output with the ridge penalty that cross-validates best (GCV; Golub, Heath, Wahba 1979, eq. 1.4).
+
+    Parameters
+    ----------
+    told_by : shape ``(patients, features)``; the first feature is 1 and is not penalised.
+    told : shape ``(patients, outputs)``.
+
+    Returns
+    -------
+    slopes : shape ``(features, outputs)``.
+    scatter : standard deviation of what is left, shape ``(outputs,)``.
+    doubt : covariance of the slopes where that is 1, at the middle penalty, shape ``(features, features)``.
     """
-    n = len(shown)
-    mean = shown[:, 1:].mean(0)
-    left, right = shown[:, 1:] - mean, told - told.mean(0)
+    n = len(told_by)
+    mean = told_by[:, 1:].mean(0)
+    left, right = told_by[:, 1:] - mean, told - told.mean(0)
     scale = left.std(0)
     scale[scale < 1e-9] = np.inf
     u, singular, vt = np.linalg.svd(left / scale, full_matrices=False)
     along = u.T @ right
     rest = np.maximum((right**2).sum(0) - (along**2).sum(0), 0.0)
-    best = np.full(told.shape[1], np.inf)
-    slopes = np.zeros((shown.shape[1], told.shape[1]))
+    best, unexplained = (np.full(told.shape[1], np.inf) for _ in range(2))
+    slopes = np.zeros((told_by.shape[1], told.shape[1]))
     for penalty in _PENALTIES:
         kept = singular**2 / (singular**2 + penalty)
         error = ((1 - kept)[:, None] ** 2 * along**2).sum(0) + rest
-        score = error / (n - 1 - kept.sum()) ** 2
-        better = score < best
-        best[better] = score[better]
+        freedom = n - 1 - kept.sum()
+        better = error / freedom**2 < best
+        best[better] = error[better] / freedom**2
+        unexplained[better] = error[better] / freedom
         shrunk = np.divide(kept, singular, out=np.zeros_like(kept), where=singular > 1e-12)
         slope = (vt.T @ (shrunk[:, None] * along[:, better])) / scale[:, None]
         slopes[1:, better] = slope
         slopes[0, better] = told[:, better].mean(0) - mean @ slope
-    return slopes
+    inner = (vt.T / (singular**2 + _PENALTIES[len(_PENALTIES) // 2])) @ vt / np.outer(scale, scale)
+    doubt = np.zeros((told_by.shape[1], told_by.shape[1]))
+    doubt[1:, 1:] = inner
+    doubt[0, 1:] = doubt[1:, 0] = -mean @ inner
+    doubt[0, 0] = 1 / n + mean @ inner @ mean
+    return slopes, np.sqrt(unexplained), doubt
