@@ -101,4 +101,7 @@ class Config:
 FREE_OF_RUN = ("stage", "from_run", "out", "trainer", "launcher", "evidence", "budget", "primary", "policy")
 """Settings that may change without making it another run: they do not touch what was fitted, searched or scored."""
 
+KEPT_BY_RUN = ("evidence", "primary", "policy")
+"""Those of them that a run keeps when it is asked again and they are not typed."""
+
 ConfigStore.instance().store(name="schema", node=Config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import importlib.metadata
 import os
@@ -30,7 +31,7 @@ from scanwise.artifacts import (
     write_text,
 )
 from scanwise.composing import compose_config, setting_names
-from scanwise.config import FREE_OF_RUN, STAGES
+from scanwise.config import FREE_OF_RUN, KEPT_BY_RUN, STAGES
 from scanwise.design import (
     Budget,
     Cost,
@@ -755,9 +756,7 @@ def open_run(
         directory = Path(plain["from_run"])
         stored = _stored_config(directory)
         _check_typed(typed, plain, stored)
-        kept = {key: value for key, value in stored.items() if key not in FREE_OF_RUN}
-        changed = {key: plain[key] for key in FREE_OF_RUN}
-        return Run({**kept, **changed}, directory, command=command, progress=progress)
+        return Run(_asked_again(stored, plain, typed), directory, command=command, progress=progress)
     directory = Path(plain["out"]) / plain["name"] / hash_json(run_identity(plain))[:8]
     return Run(plain, directory, command=command, progress=progress)
 
@@ -884,6 +883,29 @@ def _done_by_site(cohort: Any, menu: Menu) -> dict[str, dict[str, float]]:
         site: {name: float(cohort.done(name)[cohort.site == site].mean()) for name in menu.modalities}
         for site in cohort.sites
     }
+
+
+def _asked_again(stored: Mapping[str, Any], plain: Mapping[str, Any], typed: Sequence[str]) -> dict[str, Any]:
+    """Return the configuration of a run that is asked again: its own, except for what was typed and may change.
+
+    Budgets and machines are those of the command; how evidence is weighed and what a policy learns stay those of the
+    run where nothing else was typed.
+    """
+    config = {key: value for key, value in stored.items() if key not in FREE_OF_RUN}
+    tops = {name.partition(".")[0].partition("@")[0]: name for name in typed}
+    for key in FREE_OF_RUN:
+        if key not in KEPT_BY_RUN or "experiment" in tops or key not in stored or key in typed:
+            config[key] = plain[key]
+            continue
+        config[key] = copy.deepcopy(stored[key])
+        for name in typed:
+            path = name.split(".")
+            if path[0] == key and isinstance(config[key], dict):
+                node = config[key]
+                for part in path[1:-1]:
+                    node = node[part]
+                node[path[-1]] = _selected(plain, name)
+    return config
 
 
 def _stored_config(directory: Path) -> dict[str, Any]:

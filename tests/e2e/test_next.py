@@ -228,3 +228,16 @@ def test_a_scan_is_read_as_it_was_measured(tmp_path):
     ):
         with pytest.raises(ScanwiseError, match=words):
             PatientSoFar(menu, advisor.panels, {"clinical": clinical, "dwi": told}, tmp_path)
+
+
+def test_a_run_asked_again_keeps_how_it_weighs(scanwise_command, tmp_path):
+    quick = ("model.steps=3", "trainer.log=false", "evidence.n_resamples=100", "~policy")
+    first = scanwise.run(*quick, "primary=minutes", "evidence.margin=0.05", f"out={tmp_path}")
+    before = first.last_recommendation().content["rule"]
+    assert scanwise_command("stage=recommend", f"from_run={first.directory}").code == 0
+    assert first.last_recommendation().content["rule"] == before
+    assert scanwise_command("stage=recommend", f"from_run={first.directory}", "evidence.margin=0.02").code == 0
+    now = first.last_recommendation().content["rule"]
+    assert (now["primary"], now["margin"]) == ("minutes", 0.02)
+    assert scanwise_command("stage=recommend", f"from_run={first.directory}", "primary=money").code == 0
+    assert first.last_recommendation().content["rule"]["primary"] == "money"

@@ -225,4 +225,7 @@ def _change(share: float) -> str:
 
 
 def _detail(part: str, title: str) -> str:
-    return "done" if part == title else part.removeprefix(title).strip().strip("()") or part
+    rest = part.removeprefix(title).strip(" ,")
+    if rest.startswith("(") and rest.endswith(")"):
+        rest = rest[1:-1]
+    return "done" if part == title else rest or part
