@@ -15,7 +15,7 @@ import scanwise
 from scanwise.design import Protocol
 
 SAVING = 1 / 3
-STAGES = ("search", "confirm", "policy", "recommend")
+STAGES = ("search", "confirm", "recommend")
 Content = Mapping[str, Any]
 Ask = Callable[..., Content]
 

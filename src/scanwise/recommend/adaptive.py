@@ -61,7 +61,7 @@ def adaptive(
     rule : level, thresholds and the price that counts.
     """
     if walks is None or "not_applicable" in walks.about:
-        reason = "this run was made before there were any" if walks is None else walks.about["not_applicable"]
+        reason = "stage policy was not run" if walks is None else walks.about["not_applicable"]
         return {"applicable": False, "reason": reason}
     target = shown or menu.reference.key
     states = [Protocol.from_key(key) for key in walks.about["states"]]
