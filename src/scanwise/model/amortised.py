@@ -158,7 +158,7 @@ class AmortisedModel:
         ScanwiseError
             If there is no checkpoint, or it is damaged.
         """
-        network = load_checkpoint(DiagnosisNetwork, directory / _FILE)
+        network = load_checkpoint(DiagnosisNetwork, directory / _FILE, fold.name)
         parts = Parts.of(fold, data.label, members_per_part=self.members, seed=seed)
         return NetworkScorer(network, data, menu, parts)
 
@@ -170,7 +170,7 @@ class AmortisedModel:
         ScanwiseError
             If there is no checkpoint, or it is damaged.
         """
-        network = load_checkpoint(DiagnosisNetwork, directory / _FILE)
+        network = load_checkpoint(DiagnosisNetwork, directory / _FILE, directory.name)
         parts = Parts.nobody(network.head.readout.shape[0])
         return lambda data: NetworkScorer(network, data, menu, parts)
 

@@ -35,7 +35,7 @@ def save_checkpoint(run: pl.Trainer, path: Path, fold: Fold) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def load_checkpoint(kind: type[Network], path: Path) -> Network:
+def load_checkpoint(kind: type[Network], path: Path, fold: str) -> Network:
     """Load what `save_checkpoint` wrote, on the CPU, ready to answer.
 
     Raises
@@ -44,10 +44,8 @@ def load_checkpoint(kind: type[Network], path: Path) -> Network:
         If there is no checkpoint, or it is damaged.
     """
     if not path.exists():
-        raise ScanwiseError(f"there is no checkpoint for fold {path.parent.name}", "run stage=fit first")
+        raise ScanwiseError(f"there is no checkpoint for fold {fold}", "run stage=fit first")
     try:
         return kind.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()
     except Exception as error:  # torch raises several kinds for a torn archive
-        raise ScanwiseError(
-            f"the checkpoint of fold {path.parent.name} is damaged", "delete it and run stage=fit again"
-        ) from error
+        raise ScanwiseError(f"the checkpoint of fold {fold} is damaged", "delete it and run stage=fit again") from error

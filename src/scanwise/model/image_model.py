@@ -220,7 +220,7 @@ class ImageModel:
         """
         parts = self._parts(fold, data, seed)
         networks = [
-            load_checkpoint(ImageNetwork, directory / f"network-{member}.ckpt")
+            load_checkpoint(ImageNetwork, directory / f"network-{member}.ckpt", fold.name)
             for member in range(len(parts.leaves_out))
         ]
         return ImageScorer(networks, Reader(data, menu, self._only), parts, seed)
@@ -234,7 +234,7 @@ class ImageModel:
             If there is no checkpoint, or it is damaged.
         """
         paths = sorted(directory.glob("network-*.ckpt")) or [directory / "network-0.ckpt"]
-        networks = [load_checkpoint(ImageNetwork, path) for path in paths]
+        networks = [load_checkpoint(ImageNetwork, path, directory.name) for path in paths]
         parts = Parts.nobody(len(networks))
         return lambda data: ImageScorer(networks, Reader(data, menu, self._only), parts, 0)
 
