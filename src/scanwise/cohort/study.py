@@ -94,7 +94,7 @@ class Cohort:
     assumptions : numbers that made-up patients rest on and nobody measured, as plain data.
     truth : what was drawn to make up patients, as arrays.
 
-    Memory maps are kept as they are, all other arrays are copied.
+    Memory maps and arrays that own their memory and are read-only are kept as they are, all others are copied.
 
     Raises
     ------
@@ -128,9 +128,7 @@ class Cohort:
         self.about = about or About()
         self._label = _checked_label(np.asarray(label))
         self._site = np.asarray(site, dtype=np.str_)
-        self._data = {
-            modality: values if isinstance(values, np.memmap) else np.array(values) for modality, values in data.items()
-        }
+        self._data = {modality: values if _is_fixed(values) else np.array(values) for modality, values in data.items()}
         self._columns = {modality: tuple((columns or {}).get(modality, ())) for modality in self._data}
         self._shots = {modality: tuple((shots or {}).get(modality, ())) for modality in self._data}
         self._titles = {modality: (titles or {}).get(modality, modality.replace("_", " ")) for modality in self._data}
@@ -330,6 +328,11 @@ def _checked_label(label: NDArray[Any]) -> NDArray[np.int64]:
             "look at the label rule and at the sites that were chosen",
         )
     return label.astype(np.int64)
+
+
+def _is_fixed(values: NDArray[Any]) -> bool:
+    """Whether nobody else can change an array, so that it need not be copied."""
+    return isinstance(values, np.memmap) or (values.base is None and not values.flags.writeable)
 
 
 def _done_rows(values: NDArray[Any]) -> NDArray[np.bool_]:
