@@ -193,6 +193,13 @@ def test_heart_policy_compares_policies_at_equal_prices(script: Any, tmp_path: P
     check(content, tmp_path / "found", "heart_policy", 8)
 
 
+def test_cube_looks_ahead(script: Any, tmp_path: Path) -> None:
+    tiny = ["--seeds", "2", "--rows", "200", "--steps", "10"]
+    content = script("cube").main([*tiny, "--out", str(tmp_path)])
+    check(content, tmp_path, "cube", 5)
+    assert len(content["tables"]["CUBE-NM: accuracy [%], 200 rows learn"]) == 6
+
+
 def test_staged_tests_are_decided_patient_by_patient(script: Any, tmp_path: Path) -> None:
     content = script("staged_tests").main(["--repeats", "1", "--folds", "2", "--out", str(tmp_path)])
     check(content, tmp_path, "staged_tests", 7)

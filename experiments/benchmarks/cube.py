@@ -1,0 +1,210 @@
+"""Does looking ahead pay? Benchmark B: CUBE, and CUBE-NM, where one measurement only says where to look."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _patterns import TRAINER, Clock, fit_subsets, greedy, mask_of, over_seeds
+from _result import Result, in_words, parser
+from numpy.typing import NDArray
+
+from scanwise.model import Actions, GreedyModel, Measurements, SubsetModel, ValueModel, fit_halves
+
+BUDGETS = (3, 5, 7, 10)
+CLASSES, WITHIN, FEATURES, BLOCKS = 8, 3, 20, 5
+NOISE, CONTEXT = 0.3, 0.1
+JUDGE = 2000
+PROBLEMS = ("CUBE", "CUBE-NM")
+OURS = "looks ahead (value network)"
+CEILING = {"CUBE": {3: 59.4, 5: 75.5, 10: 85.6}, "CUBE-NM": {3: 49.9, 5: 70.6, 7: 80.7, 10: 86.7}}
+"""Accuracy of the true model, choosing greedily by information, after the context where there is one [%] (facts, B)."""
+READER = SubsetModel(width=192, n_blocks=2, steps=6000, batch_size=256, dropout=0.05, learning_rate=3e-3)
+VALUE = ValueModel(width=192, n_blocks=2, steps=6000, batch_size=256, weights=(0.01, 0.2), learning_rate=2e-3)
+CPU_MINUTES = 10.0
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure and publish."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    cli = parser(__doc__)
+    cli.add_argument("--seeds", type=int, default=5)
+    cli.add_argument("--rows", type=int, nargs="+", default=[20_000, 600], help="rows that learn")
+    cli.add_argument("--steps", type=int, default=READER.steps, help="training steps of every network")
+    cli.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
+    options = cli.parse_args(arguments)
+    result = Result("cube", str(__doc__), arguments)
+    right: dict[tuple[str, int, str, int], list[NDArray[np.float64]]] = {}
+    errors: dict[tuple[str, int], list[float]] = {}
+    clock = Clock()
+    for name in options.problems:
+        for n in options.rows:
+            for seed in range(options.seeds):
+                _one(name, n, seed, options.steps, right, errors, clock)
+                print(f"{name}, {n} rows, seed {seed}: done", flush=True)
+    _tell(result, options, right, errors, clock)
+    return result.publish(options.out, patients=f"{options.rows} rows learn, {JUDGE} judge", seeds=options.seeds)
+
+
+def cube(name: str, rows: int, seed: int) -> tuple[Measurements, Actions]:
+    """Return a problem and its actions, one per measurement.
+
+    In class c features c, c + 1 and c + 2 are around the bits of c, the others around one half. With ``CUBE-NM`` five
+    blocks of ten such features come after a context that says which of them tells anything.
+
+    References
+    ----------
+    Rueckstiess T, Osendorfer C, van der Smagt P. Minimizing data consumption with sequential online feature selection.
+    Int J Mach Learn Cybern 2013;4:235-243.
+    Shim H, Hwang SJ, Yang E. Joint active feature acquisition and classification with variable-size set encoding.
+    NeurIPS 2018.
+    """
+    rng = np.random.default_rng([seed, rows, 0x6375])
+    label = rng.integers(0, CLASSES, rows)
+    size = FEATURES if name == "CUBE" else 2 * FEATURES // 4
+    mean = np.full((rows, size), 0.5)
+    for at in range(WITHIN):
+        mean[np.arange(rows), label + at] = label >> at & 1
+    if name == "CUBE":
+        values = (mean + NOISE * rng.normal(size=mean.shape))[:, :, None]
+    else:
+        block = rng.integers(0, BLOCKS, rows)
+        every = np.full((rows, BLOCKS, size), 0.5)
+        every[np.arange(rows), block] = mean
+        every += NOISE * rng.normal(size=every.shape)
+        context = np.eye(BLOCKS)[block] + CONTEXT * rng.normal(size=(rows, BLOCKS))
+        flat = every.reshape(rows, -1, 1)
+        wide = np.concatenate([flat, np.zeros((rows, flat.shape[1], BLOCKS - 1))], axis=2)
+        values = np.concatenate([context[:, None], wide], axis=1)
+    problem = Measurements(values.astype(np.float32), label, "classes")
+    return problem, Actions.single(np.ones(problem.n_shots))
+
+
+def _one(
+    name: str,
+    rows: int,
+    seed: int,
+    steps: int,
+    right: dict[tuple[str, int, str, int], list[NDArray[np.float64]]],
+    errors: dict[tuple[str, int], list[float]],
+    clock: Clock,
+) -> None:
+    problem, actions = cube(name, rows + JUDGE, seed)
+    learn, judge = np.arange(rows), np.arange(rows, rows + JUDGE)
+    label = problem.target[judge]
+    few = rows < 2000
+    model = replace(READER, steps=min(READER.steps, steps) // (2 if few else 1), dropout=0.3 if few else READER.dropout)
+
+    def note(method: str, n: int, told: NDArray[np.floating[Any]]) -> None:
+        right.setdefault((name, rows, method, n), []).append((told.argmax(1) == label).astype(np.float64))
+
+    clock.lap("")
+    reader = fit_subsets(model, problem, learn, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        judged = fit_halves(model, problem, learn, seed=seed, trainer=TRAINER, directory=Path(folder))
+        value = replace(VALUE, steps=min(VALUE.steps, steps)).fit(
+            problem, judged, actions, seed=seed, trainer=TRAINER, directory=Path(folder)
+        )
+    for n in BUDGETS:
+        taken, _ = value.walk(judge, 0.2 / n**2, budget=float(n), stops=False)
+        told = reader.tell_each(taken, judge)
+        note(OURS, n, told)
+        errors.setdefault((name, rows), []).append(_calibration_error(told, label))
+    clock.lap(f"{name}, {rows}: {OURS}")
+    some = np.random.default_rng(seed).permutation(learn)[:1000]
+    order = greedy(_loss(reader, problem, some), problem.n_shots, max(BUDGETS))
+    rng = np.random.default_rng(seed)
+    for n in BUDGETS:
+        note("greedy, the same for all", n, reader.tell(mask_of(order[:n], problem.n_shots)[None], judge)[0])
+        any_ = rng.random((JUDGE, problem.n_shots)).argsort(1).argsort(1) < n
+        note("random", n, reader.tell_each(any_, judge))
+    clock.lap(f"{name}, {rows}: simple")
+    for method in ("dime", "gdfs"):
+        with tempfile.TemporaryDirectory() as folder:
+            network = replace(model, steps=2 * model.steps)
+            found = GreedyModel(method, max(BUDGETS), network).fit(
+                problem, learn, actions, seed=seed, trainer=TRAINER, directory=Path(folder)
+            )
+        for n, (_, told) in enumerate(found.walk(judge), start=1):
+            if n in BUDGETS:
+                note(method.upper(), n, told)
+        clock.lap(f"{name}, {rows}: {method.upper()}")
+
+
+def _loss(
+    reader: Any, problem: Measurements, rows: NDArray[np.int64]
+) -> Callable[[Sequence[NDArray[np.bool_]]], NDArray[np.float64]]:
+    def loss(masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
+        told = reader.tell(np.stack(masks), rows)
+        own = np.take_along_axis(told, problem.target[rows][None, :, None], 2)[..., 0]
+        found: NDArray[np.float64] = -np.log(np.clip(own, 1e-6, 1)).mean(1)
+        return found
+
+    return loss
+
+
+def _calibration_error(told: NDArray[np.float32], label: NDArray[np.int64], bins: int = 10) -> float:
+    """Return the expected calibration error of the likeliest class (Guo 2017, eq. 3)."""
+    sure, hit = told.max(1), told.argmax(1) == label
+    of = np.minimum((sure * bins).astype(int), bins - 1)
+    return float(sum(abs(hit[of == b].mean() - sure[of == b].mean()) * (of == b).mean() for b in np.unique(of)))
+
+
+def _tell(result: Result, options: Any, right: Any, errors: Any, clock: Clock) -> None:
+    methods = list(dict.fromkeys(method for _, _, method, _ in right))
+    means = {key: over_seeds(hits) for key, hits in right.items()}
+    for name in options.problems:
+        for n in options.rows:
+            rows = [
+                [method, *(in_words(means[name, n, method, b], percent=True, digits=1) for b in BUDGETS)]
+                for method in methods
+            ]
+            rows.append(["true model (facts)", *(str(CEILING[name].get(b, "")) for b in BUDGETS)])
+            result.table(f"{name}: accuracy [%], {n:,} rows learn", ["", *(f"{b} measurements" for b in BUDGETS)], rows)
+
+    def accuracy(name: str, n: int, budget: int) -> float:
+        return 100 * means[name, n, OURS, budget].value
+
+    for name in options.problems:
+        for n in options.rows:
+            if name == "CUBE-NM" and n >= 20_000:
+                for budget, least in ((5, 64.0), (7, 76.0)):
+                    found = accuracy(name, n, budget)
+                    result.target(f"{name}, {n:,}: at least {least:g} % at {budget}", f"{found:.1f} %", found >= least)
+            if name == "CUBE-NM" and n < 20_000:
+                for other in ("DIME", "GDFS"):
+                    pairs = zip(right[name, n, OURS, 5], right[name, n, other, 5], strict=True)
+                    ahead = over_seeds([a - b for a, b in pairs])
+                    words = in_words(ahead, percent=True, signed=True, digits=1)
+                    result.target(f"{name}, {n:,}: 10 points ahead of {other} at 5", words, ahead.value >= 0.1)
+            if name == "CUBE" and n >= 20_000:
+                for budget, best in CEILING[name].items():
+                    found = accuracy(name, n, budget)
+                    result.target(
+                        f"{name}, {n:,}: within 2 points of the greedy true model at {budget} ({best})",
+                        f"{found:.1f} %",
+                        found >= best - 2,
+                    )
+            error = float(np.mean(errors[name, n]))
+            result.target(f"{name}, {n:,}: calibration error at most .05", f"{error:.3f}", error <= 0.05)
+    spent = [seconds for what, seconds in clock.seconds.items() if OURS in what]
+    worst = max(spent) / options.seeds / 60
+    words = f"{worst:.1f} per problem and seed at most"
+    result.target(f"ours within {CPU_MINUTES:g} cpu-min", words, worst <= CPU_MINUTES)
+    result.table(
+        "Processor seconds, all seeds",
+        ["what", "cpu-s"],
+        [[what, round(seconds, 1)] for what, seconds in clock.seconds.items() if what],
+    )
+    result.note(
+        "One value network and one reader for all budgets. Calibration error: of the likeliest class, mean of budgets."
+    )
+
+
+if __name__ == "__main__":
+    main()
