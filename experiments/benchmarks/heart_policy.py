@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from _result import Result, in_words, parser
 from numpy.typing import NDArray
+from scipy.special import expit
 
 import scanwise
 from scanwise.evidence import Interval, ScoreTable, auc_with_covariance, calibration, normal_interval
@@ -97,7 +98,7 @@ def _state(run: Any, shown: Sequence[Shown], state: int) -> Floats:
     """Return what is told of everybody in one state, shape ``(rounds, patients)``."""
     found = np.full((1 + max(fold.repeat for fold in run.folds), len(run.cohort)), np.nan)
     for fold, one in zip(run.folds, shown, strict=True):
-        found[fold.repeat, fold.test] = 1 / (1 + np.exp(-one.log_odds[state]))
+        found[fold.repeat, fold.test] = expit(one.log_odds[state])
     return found
 
 
@@ -117,7 +118,7 @@ def _note_fixed(
     for fold, history, one in zip(run.folds, histories, shown, strict=True):
         front = fixed_front([history], "money", "brier")
         best = int(front[price[front] <= limit][-1])
-        probability[fold.repeat, fold.test] = 1 / (1 + np.exp(-one.log_odds[best]))
+        probability[fold.repeat, fold.test] = expit(one.log_odds[best])
         cost[fold.repeat, fold.test] = price[best]
     told[name], paid[name] = probability, cost
 

@@ -15,7 +15,7 @@ from _scans import image_of_lines, train_length
 from numpy.typing import NDArray
 
 from scanwise.composing import compose_config
-from scanwise.design import Budget, Menu, Protocol, settings_of
+from scanwise.design import Budget, Menu, Protocol, relative_lengths, settings_of
 from scanwise.evidence import auc, normal_interval
 from scanwise.model import SubsetModel
 from scanwise.pipeline import Run, open_run
@@ -25,7 +25,6 @@ from scanwise.search import (
     SearchSpace,
     SeparateSearch,
     UniformSearch,
-    relative_lengths,
 )
 from scanwise.tuning import Measure, objective_of
 

@@ -381,15 +381,15 @@ class Run:
         self._loaded.pop("record", None)
 
     def _policy(self) -> None:
+        from scanwise.policy import learn_policy, leave_policy_out
+
         folder, policy = self.directory / "policy", self._policy_settings
         if policy is None:
-            write_json(folder / "about.json", {"not_applicable": "none was asked for (~policy)"})
+            leave_policy_out(folder, "none was asked for (~policy)")
             return
 
         def told(done: int, total: int, words: str) -> None:
             self._progress("policy", done, total, words)
-
-        from scanwise.policy import learn_policy
 
         try:
             learn_policy(
@@ -404,7 +404,7 @@ class Run:
                 progress=told,
             )
         except ScanwiseError as error:  # the protocol for everybody stands without one
-            write_json(folder / "about.json", {"not_applicable": error.message})
+            leave_policy_out(folder, error.message)
 
     def _recommend(self) -> None:
         self._loaded.pop("record", None)  # a policy may have been learned meanwhile
@@ -562,6 +562,8 @@ class Run:
         return self._once("record", self._read_record)
 
     def _read_record(self) -> Record:
+        from scanwise.policy import read_walks
+
         about = read_json(self.directory / "cohort.json")
         candidates = read_json(self.directory / "candidates.json")
         tables = {
@@ -569,9 +571,7 @@ class Run:
             for name in ("tune", "test")
         }
         stages = self.manifest["stages"]
-        policy = self.directory / "policy"
-        walked = read_json(policy / "about.json") if (policy / "about.json").exists() else None
-        arrays = {} if walked is None or "not_applicable" in walked else read_arrays(policy / "walks.npz")
+        walked = read_walks(self.directory / "policy")
         return Record(
             menu=self.menu,
             study=about["card"],
@@ -599,7 +599,7 @@ class Run:
                 ],
                 "model_files": about["split"]["n_folds"],
             },
-            walks=None if walked is None else Walks(walked, arrays),
+            walks=None if walked is None else Walks(*walked),
         )
 
     @property
@@ -892,9 +892,8 @@ def _asked_again(stored: Mapping[str, Any], plain: Mapping[str, Any], typed: Seq
     run where nothing else was typed.
     """
     config = {key: value for key, value in stored.items() if key not in FREE_OF_RUN}
-    tops = {name.partition(".")[0].partition("@")[0]: name for name in typed}
     for key in FREE_OF_RUN:
-        if key not in KEPT_BY_RUN or "experiment" in tops or key not in stored or key in typed:
+        if key not in KEPT_BY_RUN or "experiment" in typed or key not in stored or key in typed:
             config[key] = plain[key]
             continue
         config[key] = copy.deepcopy(stored[key])

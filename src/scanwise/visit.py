@@ -126,13 +126,15 @@ def _visit(
 
 def _ask_values(advisor: Advisor, panel: str, content: dict[str, Any], ask: Callable[[str], str]) -> None:
     """Ask for the values of a panel that are not known, each until it can be taken; nothing = not known."""
+    from scanwise.policy import checked_number
+
     for row in advisor.panels[panel]:
         while row["name"] not in content[panel]:
             typed = ask(f"  {panel}.{row['name']} ({_range(row)}): ").strip()
             if not typed:
                 break
             try:
-                advisor.check(panel, row["name"], float(typed))
+                checked_number(panel, row, float(typed))
             except ValueError:
                 print(f"{typed!r} is no number")  # noqa: T201
             except ScanwiseError as error:

@@ -13,7 +13,7 @@ from scanwise.design.data import (
     panel_features,
 )
 from scanwise.design.imaging import TISSUE_MAPS, ImagingModality, Scene
-from scanwise.design.lattice import Product, random_counts, random_protocol, settings_of
+from scanwise.design.lattice import Product, random_counts, random_protocol, relative_lengths, settings_of
 from scanwise.design.line_schemes import (
     Equispaced,
     GaussianDensity,
@@ -104,6 +104,7 @@ __all__ = [
     "random_protocol",
     "register_modality",
     "register_scheme",
+    "relative_lengths",
     "sampling_pattern",
     "schemes",
     "settings_of",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,14 @@ def settings_of(modality: Modality) -> Iterator[tuple[int, ...]]:
             if any(counts) and counts not in seen:
                 seen.add(counts)
                 yield counts
+
+
+def relative_lengths(modality: Modality, settings: Iterable[tuple[int, ...]]) -> dict[tuple[int, ...], float]:
+    """Return how long each setting is, as a share of the usual price of the shots (their number where all are free)."""
+    price = modality.shots.unit_costs.sum(axis=1)
+    price = price if price.any() else np.ones(len(price))
+    usual = float(modality.standard @ price)
+    return {setting: float(np.array(setting) @ price) / usual for setting in settings}
 
 
 @dataclass(frozen=True, eq=False)

@@ -287,6 +287,7 @@ class Reader:
 
     def __init__(self, data: PatientData, menu: Menu, only: Protocol | None = None) -> None:
         self.data = data
+        self._measured = data if isinstance(data, MeasuredData) else None
         self.menu = menu
         self.only = only
         names = [name for name in menu.modalities if only is None or only.counts(name)]
@@ -323,8 +324,8 @@ class Reader:
         done : whether anything was measured, shape ``(patients,)``.
         """
         modality = self.images[name]
-        if isinstance(self.data, MeasuredData):
-            measured = self.data.measured(name, counts)
+        if self._measured is not None:
+            measured = self._measured.measured(name, counts)
         else:
             measured = modality.measure(self.data.data(name, patients), counts, noise)
         done: NDArray[np.bool_] = np.any(measured.counts > 0, axis=1)

@@ -88,10 +88,10 @@ class Parts:
             If every member has learned from a patient.
         """
         allowed = np.ones((len(self.leaves_out), len(patients)), dtype=bool)
-        row = {patient: at for at, patient in enumerate(self.learn.tolist())}
-        at = np.array([row.get(patient, -1) for patient in patients.tolist()], dtype=np.int64)
-        known = at >= 0
-        allowed[:, known] = ~self.learns[:, at[known]]
+        known = np.isin(patients, self.learn)
+        order = np.argsort(self.learn)
+        at = order[np.searchsorted(self.learn, patients[known], sorter=order)]
+        allowed[:, known] = ~self.learns[:, at]
         n_allowed = allowed.sum(axis=0)
         if (n_allowed == 0).any():
             raise ScanwiseError(

@@ -9,11 +9,11 @@ from scanwise.policy.baselines import (
     RandomPolicy,
     SimilarityPolicy,
 )
-from scanwise.policy.course import Guidance, learn_policy, read_guidance
+from scanwise.policy.course import Guidance, learn_policy, leave_policy_out, read_guidance, read_walks
 from scanwise.policy.examine import Examined, examine, examine_learners, fixed_front
 from scanwise.policy.history import History, Shown, expected_loss, log_odds
 from scanwise.policy.outlook import outlook
-from scanwise.policy.patient import PatientSoFar, read_patient
+from scanwise.policy.patient import PatientSoFar, checked_number, read_patient
 from scanwise.policy.policy import Guide, Policy, make_policy, policies, register_policy
 from scanwise.policy.values import TrackValues
 from scanwise.policy.walk import Walk, walk
@@ -43,18 +43,21 @@ __all__ = [
     "Walk",
     "Workup",
     "WorthGuide",
+    "checked_number",
     "examine",
     "examine_learners",
     "expected_loss",
     "fixed_front",
     "in_words",
     "learn_policy",
+    "leave_policy_out",
     "log_odds",
     "make_policy",
     "outlook",
     "policies",
     "read_guidance",
     "read_patient",
+    "read_walks",
     "register_policy",
     "walk",
 ]

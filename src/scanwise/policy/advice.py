@@ -16,12 +16,10 @@ from scanwise.errors import ScanwiseError
 from scanwise.policy.course import Guidance
 from scanwise.policy.history import Shown, log_odds
 from scanwise.policy.outlook import outlook
-from scanwise.policy.patient import PatientSoFar, checked_number
+from scanwise.policy.patient import PatientSoFar
 from scanwise.policy.workup import Workup
 
 Floats = NDArray[np.float64]
-
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -133,12 +131,6 @@ class Advisor:
         """Return a patient from plain data; see `PatientSoFar`."""
         return PatientSoFar(self.workup.menu, self.panels, content, folder)
 
-    def check(self, panel: str, name: str, value: float) -> None:
-        """Raise a `ScanwiseError` where a single value cannot be."""
-        for row in self.panels[panel]:
-            if row["name"] == name:
-                checked_number(panel, row, value)
-
     def advise(self, patient: PatientSoFar, budget: Budget | None = None, *, seed: int = 0) -> Advice:
         """Say what next.
 
@@ -206,15 +198,8 @@ class Advisor:
         What was learned looks ahead to all that may follow. Under a budget the best affordable state that contains a
         step counts instead, in the patients who looked alike.
         """
-        workup = self.workup
-        merit = later + self.weight * price
-        merit[[not limits.allows(Cost.from_array(cost)) for cost in workup.costs]] = np.nan
-        found = np.full(len(workup.steps), -np.inf)
-        for index, after in enumerate(workup.after[state].tolist()):
-            if after >= 0 and np.isfinite(merit[after]):
-                inside = (workup.levels >= workup.levels[after]).all(axis=1)
-                found[index] = merit[state] - np.nanmin(merit[inside])
-        return found
+        dear = [not limits.allows(Cost.from_array(cost)) for cost in self.workup.costs]
+        return self.workup.gains(state, np.where(dear, np.inf, later + self.weight * price))
 
     def _told(
         self, index: int, patient: PatientSoFar, state: int, asked: Sequence[int]

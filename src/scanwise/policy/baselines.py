@@ -34,8 +34,7 @@ class _OfHistory(Guide):
 
     def arrays(self) -> Mapping[str, NDArray[typing.Any]]:
         """See `Guide.arrays`."""
-        values = {f"values_{track}": one.astype(np.float32) for track, one in enumerate(self.shown.values)}
-        return {"odds": self.shown.log_odds.astype(np.float32), "label": self.label.astype(np.int8), **values}
+        return {"label": self.label.astype(np.int8), **self.shown.arrays()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +48,7 @@ class _KeepsHistory(Policy):
 
     def read(self, workup: Workup, axis: str, arrays: Mapping[str, NDArray[typing.Any]]) -> Guide:
         """See `Policy.read`."""
-        values = tuple(arrays[f"values_{track}"].astype(np.float64) for track in range(len(workup.tracks)))
-        shown = Shown(arrays["odds"].astype(np.float64), values)
+        shown = Shown.from_arrays(arrays, len(workup.tracks))
         return self._guide(workup, axis, shown, arrays["label"].astype(np.int64))
 
     @abstractmethod
@@ -247,12 +245,7 @@ def _towards(guide: Guide, state: int, merit: Floats) -> Floats:
     ----------
     merit : expected loss and weighed price of every state, shape ``(states,)``.
     """
-    workup = guide.workup
-    after = workup.after[state]
-    found = np.full(len(after), -np.inf)
-    for step in np.flatnonzero(after >= 0).tolist():
-        inside = (workup.levels >= workup.levels[after[step]]).all(axis=1)
-        found[step] = merit[state] - merit[inside].min()
+    found = guide.workup.gains(state, merit)
     best = found.max(initial=-np.inf)
     if best > 0:  # of the steps that lead to the same place the smallest comes first
         leads = np.flatnonzero(found >= best - 1e-12)

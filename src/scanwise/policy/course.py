@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,19 @@ def learn_policy(
     )
 
 
+def leave_policy_out(directory: Path, reason: str) -> None:
+    """Write why there is no policy."""
+    write_json(directory / ABOUT, {"not_applicable": reason})
+
+
+def read_walks(directory: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
+    """Return what a recommendation needs of a policy; `None` where its stage was not run."""
+    if not (directory / ABOUT).exists():
+        return None
+    about = read_json(directory / ABOUT)
+    return about, {} if "not_applicable" in about else read_arrays(directory / WALKS)
+
+
 def read_guidance(directory: Path, menu: Menu) -> tuple[dict[str, Any], list[Guidance]]:
     """Return what `learn_policy` wrote: what it is about, and what was learned in every fold.
 
@@ -162,7 +175,7 @@ def read_guidance(directory: Path, menu: Menu) -> tuple[dict[str, Any], list[Gui
     found = []
     for name, values in zip(about["folds"], about["values"], strict=True):
         arrays = read_arrays(directory / f"{name}.npz")
-        earlier = _read_shown(arrays, len(workup.tracks))
+        earlier = Shown.from_arrays(arrays, len(workup.tracks))
         own = {key.removeprefix("guide_"): value for key, value in arrays.items() if key.startswith("guide_")}
         guide = make_policy(about["policy"], measure=about["measure"]).read(workup, about["axis"], own)
         found.append(Guidance(guide, TrackValues.from_dict(workup, values), earlier))
@@ -183,14 +196,7 @@ def _merit(
 
 
 def _write_guidance(path: Path, guide: Guide, earlier: Shown) -> None:
-    arrays = {f"guide_{key}": value for key, value in guide.arrays().items()}
-    values = {f"values_{track}": one.astype(np.float32) for track, one in enumerate(earlier.values)}
-    write_arrays(path, odds=earlier.log_odds.astype(np.float32), **values, **arrays)
-
-
-def _read_shown(arrays: Mapping[str, NDArray[Any]], tracks: int) -> Shown:
-    values = tuple(arrays[f"values_{track}"].astype(np.float64) for track in range(tracks))
-    return Shown(arrays["odds"].astype(np.float64), values)
+    write_arrays(path, **earlier.arrays(), **{f"guide_{key}": value for key, value in guide.arrays().items()})
 
 
 def _panels(data: Any, menu: Menu, patients: Patients) -> dict[str, list[dict[str, Any]]]:

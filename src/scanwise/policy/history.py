@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +55,17 @@ class Shown:
 
     log_odds: Floats
     values: tuple[Floats, ...]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the numbers for a file, in single precision; `from_arrays` takes them back."""
+        values = {f"values_{track}": one.astype(np.float32) for track, one in enumerate(self.values)}
+        return {"odds": self.log_odds.astype(np.float32), **values}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], tracks: int) -> Shown:
+        """Read what `arrays` gave."""
+        values = tuple(arrays[f"values_{track}"].astype(np.float64) for track in range(tracks))
+        return cls(arrays["odds"].astype(np.float64), values)
 
     def of(self, patients: NDArray[np.int64]) -> Shown:
         """Return some of the patients."""
@@ -103,7 +117,7 @@ class History:
         if len(np.unique(self.label)) < 2:
             raise ScanwiseError("a policy cannot learn from one diagnosis alone", "take more patients")
 
-    @property
+    @cached_property
     def shown(self) -> Shown:
         """What the patients have shown once everything was done."""
         return Shown(log_odds(self.probability), self.values)
@@ -127,7 +141,7 @@ class History:
         ----------
         Morris CN. Parametric empirical Bayes inference: theory and applications. J Am Stat Assoc 1983;78:47-55.
         """
-        odds = log_odds(self.probability)
+        odds = self.shown.log_odds
         expected = expected_loss(odds, measure)
         over = realised_loss(odds, self.label, measure) - expected
         over = over - over.mean(axis=0)  # what a patient loses in all states says nothing of the states

@@ -55,5 +55,4 @@ def outlook(
     for step, after in enumerate(workup.after[state].tolist()):
         if after >= 0:
             found[step] = expit(np.quantile(moved[after], [(1 - level) / 2, (1 + level) / 2]))
-    further = (workup.levels >= workup.levels[state]).all(axis=1)
-    return found, np.where(further, expected_loss(moved, measure).mean(axis=1), np.nan)
+    return found, np.where(workup.beyond(state), expected_loss(moved, measure).mean(axis=1), np.nan)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from scanwise.design import COST_AXES, ImagingModality, Menu, Modality, Protocol, settings_of
+from scanwise.design import COST_AXES, ImagingModality, Menu, Modality, Protocol, relative_lengths, settings_of
 from scanwise.errors import ScanwiseError
 
 MOST_STATES = 20_000
@@ -77,25 +77,31 @@ class Workup:
             raise ScanwiseError(f"policy.rungs must be at least 1, but got {rungs}")
         for name in without:
             menu.columns(name)  # refuses what is not on the menu
-        self.menu = menu
-        self.tracks = tuple(
-            track
-            for name, modality in menu.modalities.items()
-            if name not in without
-            for track in _tracks(modality, menu, rungs, merit or {})
+        self._set(
+            menu,
+            tuple(
+                track
+                for name, modality in menu.modalities.items()
+                if name not in without
+                for track in _tracks(modality, menu, rungs, merit or {})
+            ),
         )
         if not self.tracks:
             raise ScanwiseError("there is nothing to decide: all that is on the menu is always done")
-        self.shape = tuple(len(track.rungs) + 1 for track in self.tracks)
-        self.n_states = int(np.prod(self.shape))
         if self.n_states > MOST_STATES:
             raise ScanwiseError(
                 f"an examination on this menu has {self.n_states:,} states, more than the {MOST_STATES:,} that are "
                 "looked at",
                 "use fewer policy.rungs, or name modalities that are never done in policy.without",
             )
+
+    def _set(self, menu: Menu, tracks: tuple[Track, ...]) -> None:
+        self.menu = menu
+        self.tracks = tracks
+        self.shape = tuple(len(track.rungs) + 1 for track in tracks)
+        self.n_states = int(np.prod(self.shape))
         self.steps = tuple(
-            Step(index, rung) for index, track in enumerate(self.tracks) for rung in range(1, len(track.rungs) + 1)
+            Step(index, rung) for index, track in enumerate(tracks) for rung in range(1, len(track.rungs) + 1)
         )
 
     @cached_property
@@ -155,6 +161,27 @@ class Workup:
         known: NDArray[np.bool_] = (self.levels <= self.levels[state]).all(axis=1)
         return known
 
+    def beyond(self, state: int) -> NDArray[np.bool_]:
+        """Return which states can still be reached, the state itself included, shape ``(states,)``."""
+        open_: NDArray[np.bool_] = (self.levels >= self.levels[state]).all(axis=1)
+        return open_
+
+    def gains(self, state: int, merit: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what each step brings when afterwards the best state beyond it is reached, shape ``(steps,)``.
+
+        Minus infinity where a step brings nothing new, or nothing beyond it can be had.
+
+        Parameters
+        ----------
+        state : what was done.
+        merit : expected loss and weighed price of every state, shape ``(states,)``; infinite where it cannot be had.
+        """
+        found = np.full(len(self.steps), -np.inf)
+        for step, after in enumerate(self.after[state].tolist()):
+            if after >= 0:
+                found[step] = merit[state] - merit[self.beyond(after)].min()
+        return found
+
     def title(self, step: Step) -> str:
         """Return what a step is, for people: ``"exercise ECG"``, ``"DWI, half the averages"``."""
         track = self.tracks[step.track]
@@ -171,16 +198,13 @@ class Workup:
     def from_dict(cls, menu: Menu, content: Mapping[str, object]) -> Workup:
         """Read `to_dict` back for the same menu."""
         made = cls.__new__(cls)
-        made.menu = menu
         tracks: list[Mapping[str, object]] = content["tracks"]  # type: ignore[assignment]
-        made.tracks = tuple(
-            Track(str(one["modality"]), tuple(tuple(int(count) for count in rung) for rung in one["rungs"]))  # type: ignore[attr-defined]
-            for one in tracks
-        )
-        made.shape = tuple(len(track.rungs) + 1 for track in made.tracks)
-        made.n_states = int(np.prod(made.shape))
-        made.steps = tuple(
-            Step(index, rung) for index, track in enumerate(made.tracks) for rung in range(1, len(track.rungs) + 1)
+        made._set(
+            menu,
+            tuple(
+                Track(str(one["modality"]), tuple(tuple(int(count) for count in rung) for rung in one["rungs"]))  # type: ignore[attr-defined]
+                for one in tracks
+            ),
         )
         return made
 
@@ -220,10 +244,9 @@ def _nested(
     modality: Modality, settings: Sequence[NDArray[np.int64]], worth: Sequence[float | None], rungs: int
 ) -> tuple[tuple[int, ...], ...]:
     """Return lengths that contain each other, from short to usual: the best, or the closest to even shares."""
-    price = modality.shots.unit_costs.sum(axis=1)
-    price = price if price.any() else np.ones(len(price))
     usual = modality.standard
-    length = [float(one @ price) / float(usual @ price) for one in settings]
+    share_of = relative_lengths(modality, [tuple(one.tolist()) for one in settings])
+    length = [share_of[tuple(one.tolist())] for one in settings]
     found = [usual]
     for share in (np.arange(rungs - 1, 0, -1) / rungs).tolist():
         inside = [

@@ -3,7 +3,7 @@
 The only importer of Optuna, and only while `OptunaSearch` runs: reading a `SearchResult` back needs numpy alone.
 """
 
-from scanwise.search.baselines import GreedySearch, SeparateSearch, UniformSearch, relative_lengths
+from scanwise.search.baselines import GreedySearch, SeparateSearch, UniformSearch
 from scanwise.search.front import hypervolume, knee, nondominated
 from scanwise.search.learned import GradientObjective, LearnedSearch
 from scanwise.search.result import SearchResult
@@ -37,5 +37,4 @@ __all__ = [
     "hypervolume",
     "knee",
     "nondominated",
-    "relative_lengths",
 ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from scanwise.design import Modality, Protocol, settings_of
+from scanwise.design import Modality, Protocol, relative_lengths, settings_of
 from scanwise.errors import ScanwiseError
 from scanwise.search._book import Book, SinglePass
 
@@ -149,14 +149,6 @@ class GreedySearch(SinglePass):
 
 def _with(protocol: Protocol, counts: Mapping[str, Sequence[int]]) -> Protocol:
     return Protocol({**dict(protocol.items()), **counts})
-
-
-def relative_lengths(modality: Modality, settings: Iterable[tuple[int, ...]]) -> dict[tuple[int, ...], float]:
-    """Return how long each setting is, as a share of the usual price of the shots (their number where all are free)."""
-    price = modality.shots.unit_costs.sum(axis=1)
-    price = price if price.any() else np.ones(len(price))
-    usual = float(modality.standard @ price)
-    return {setting: float(np.array(setting) @ price) / usual for setting in settings}
 
 
 def _first_scheme(modality: Modality) -> dict[tuple[int, ...], float]:
