@@ -149,29 +149,43 @@ class PlaceHead(nn.Module):
         pooled = torch.logsumexp(maps.float(), dim=1) * torch.exp(self.sharpness) + self.bias
         return pooled + self.whole(evidence.mean(1)), maps
 
-    def label_map(self, evidence: Tensor) -> Tensor:
-        """Return the map of the first diagnosis, shape ``(...)``, from ``(..., evidence)``; overwrites the evidence."""
+    def label_map(self, evidence: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Return the map of the first diagnosis, shape ``(...)``, from ``(..., evidence)``; overwrites the evidence.
+
+        Hidden units may be written to memory that is there, ``(rows, hidden)`` with at least as many rows.
+        """
         flat = evidence.flatten(0, -2).relu_()
-        hidden = torch.addmm(self.places.bias, flat, self.places.weight.T).relu_()
+        where = None if hidden is None else hidden[: len(flat)]
+        hidden = torch.addmm(self.places.bias, flat, self.places.weight.T, out=where).relu_()
         read = torch.addmv(self.read.bias[:1].expand(len(hidden)), hidden, self.read.weight[0])
         return read.view(evidence.shape[:-1])
 
-    def label_logits(self, evidence: Tensor, mean: Tensor) -> Tensor:
+    def label_logits(
+        self,
+        evidence: Tensor,
+        mean: Tensor,
+        line: tuple[Tensor, Tensor] | None = None,
+        hidden: Tensor | None = None,
+    ) -> Tensor:
         """Return logits of the first diagnosis, read at some places only.
 
         Parameters
         ----------
         evidence : at the places that are read, shape ``(protocols, patients * places, evidence)``; overwritten.
         mean : over all places, shape ``(protocols, patients, evidence)``.
+        line : slope and offset per patient, from the log-sum-exp over these places to that over all; `None` = the same.
+        hidden : memory for hidden units, see `label_map`.
 
         Returns
         -------
         torch.Tensor
             Shape ``(protocols, patients)``; where all places are read, the same as `forward` returns.
         """
-        maps = self.label_map(evidence).view(*mean.shape[:2], -1)
-        pooled = torch.logsumexp(maps, dim=2) * torch.exp(self.sharpness[0]) + self.bias[0]
-        return pooled + self.whole(mean)[..., 0]
+        maps = self.label_map(evidence, hidden).view(*mean.shape[:2], -1)
+        pooled = torch.logsumexp(maps, dim=2)
+        if line is not None:
+            pooled = pooled * line[0] + line[1]
+        return pooled * torch.exp(self.sharpness[0]) + self.bias[0] + self.whole(mean)[..., 0]
 
 
 class ImageNetwork(pl.LightningModule):

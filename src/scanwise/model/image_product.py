@@ -3,13 +3,14 @@
 Reading the map of one protocol for one patient means two small matrix products at every place. The log-sum-exp over
 places, though, is a smooth maximum: nearly all of it comes from few places, and for a patient these are much the same
 whichever images are read, because a lesion stays where it is. So a sample of protocols is read in full, and every
-patient keeps the fewest places that reproduce the log odds of the sample.
+patient keeps the fewest places from which the log odds of the sample can be told, by a straight line of the patient's
+own that allows for what the other places hold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scanwise.design import Product
-from scanwise.model.image_network import ImageNetwork
+from scanwise.model.image_network import ImageNetwork, PlaceHead
 from scanwise.model.product import Part, in_threads
 
 _PILOT = 192
@@ -25,8 +26,8 @@ _PILOT = 192
 _SEED = 0x706C
 _AT_ONCE = 16
 """Patients whose maps are read at once: more do not fit into the cache of a core."""
-_STEP = 8
-"""Numbers of places are rounded up to a multiple of this; patients of one number are read together."""
+_STEP = 4
+"""Numbers of places are multiples of this, or all; patients of one number are read together."""
 _ROWS = 1024
 """Places of all patients that are read together, about."""
 
@@ -73,16 +74,17 @@ class Ingredients:
         return maps
 
     def part(
-        self, patients: NDArray[np.int64], places: Tensor, columns: NDArray[np.int64], weight: NDArray[np.float64]
+        self, patients: NDArray[np.int64], kept: KeptPlaces, columns: NDArray[np.int64], weight: NDArray[np.float64]
     ) -> Part:
         """Return some patients, read at some places each.
 
         Parameters
         ----------
         patients : rows.
-        places : shape ``(patients, kept places)``.
+        kept : where they are read, rows as in `patients`.
         columns, weight : of the result, see `Part`.
         """
+        places = kept.order
         index = places[:, :, None].expand(-1, -1, self.everywhere.shape[1])
 
         def at_places(evidence: Tensor) -> Tensor:
@@ -92,14 +94,14 @@ class Ingredients:
         streams = []
         for table in self.tables:
             here = [self._none(base) if one is None else self._broad(one[patients]) for one in table]
-            kept = [at_places(one.expand(-1, base.shape[1], -1)) for one in here]
-            streams.append((torch.stack(kept), torch.stack([one.float().mean(1) for one in here])))
+            local = [at_places(one.expand(-1, base.shape[1], -1)) for one in here]
+            streams.append((torch.stack(local), torch.stack([one.float().mean(1) for one in here])))
         return Part(
             patients=columns,
             weight=weight,
             base=(at_places(base), base.mean(1)),
             tables=tuple(streams),
-            read=self.network.head.label_logits,
+            read=_Reader(self.network.head, (kept.slope, kept.offset)),
         )
 
     def _base(self, patients: NDArray[np.int64]) -> Tensor:
@@ -115,6 +117,48 @@ class Ingredients:
     @staticmethod
     def _none(base: Tensor) -> Tensor:
         return torch.zeros((len(base), 1, base.shape[2]), device=base.device)
+
+
+@dataclass(frozen=True, eq=False)
+class KeptPlaces:
+    """Where patients are read, and the line that tells the log-sum-exp over all places from that over these.
+
+    Parameters
+    ----------
+    order : those that are kept first, shape ``(patients, places)``.
+    needed : how many are kept, shape ``(patients,)``.
+    slope, offset : shape ``(patients,)``.
+    """
+
+    order: Tensor
+    needed: Tensor
+    slope: Tensor
+    offset: Tensor
+
+    def of(self, patients: NDArray[np.int64]) -> KeptPlaces:
+        """Return some patients, of whom as many places are kept, and these places alone."""
+        some = KeptPlaces(*(getattr(self, one.name)[patients] for one in fields(self)))
+        return replace(some, order=some.order[:, : int(some.needed[0])])
+
+    @classmethod
+    def cat(cls, blocks: Sequence[KeptPlaces]) -> KeptPlaces:
+        """Put blocks of patients together."""
+        return cls(*(torch.cat([getattr(one, field.name) for one in blocks]) for field in fields(cls)))
+
+
+class _Reader:
+    """Reads some patients at the places that are kept, in memory of its own."""
+
+    def __init__(self, head: PlaceHead, line: tuple[Tensor, Tensor]) -> None:
+        self._head = head
+        self._line = line
+        self._hidden = line[0].new_empty((0, head.places.out_features))
+
+    def __call__(self, evidence: Tensor, mean: Tensor) -> Tensor:
+        n_rows = evidence.shape[0] * evidence.shape[1]
+        if len(self._hidden) < n_rows:
+            self._hidden = self._hidden.new_empty((n_rows, self._hidden.shape[1]))
+        return self._head.label_logits(evidence, mean, line=self._line, hidden=self._hidden)
 
 
 def pilot_rows(product: Product, several: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -161,12 +205,11 @@ def image_parts(
     scale = float(torch.exp(ingredients.network.head.sharpness[0]))
 
     @torch.inference_mode()
-    def look(block: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def look(block: NDArray[np.int64]) -> KeptPlaces:
         return places_that_matter(ingredients.maps(settings, block), tolerance / scale)
 
-    found = in_threads(look, blocks)
-    order, n_kept = torch.cat([one[0] for one in found]), torch.cat([one[1] for one in found]).cpu().numpy()
-    n_kept = np.minimum(-(-n_kept // _STEP) * _STEP, order.shape[1])
+    places = KeptPlaces.cat(in_threads(look, blocks))
+    n_kept = places.needed.cpu().numpy()
     groups = []
     for n in np.unique(n_kept):
         alike = np.flatnonzero(n_kept == n)
@@ -174,29 +217,36 @@ def image_parts(
 
     @torch.inference_mode()
     def part(patients: NDArray[np.int64]) -> Part:
-        places = order[patients, : int(n_kept[patients[0]])]
-        return ingredients.part(patients, places, columns[patients], weight[patients])
+        return ingredients.part(patients, places.of(patients), columns[patients], weight[patients])
 
     return in_threads(part, groups)
 
 
-def places_that_matter(maps: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
-    """Order the places of every patient by what they hold of the log-sum-exp, and count how many are needed.
+def places_that_matter(maps: Tensor, tolerance: float) -> KeptPlaces:
+    """Order the places of every patient by what they hold of the log-sum-exp, and keep the fewest that will do.
 
-    Leaving places out lowers the log-sum-exp of a protocol by ``-log(share of the places that are kept)``.
+    What the places that are left out would add is told from the log-sum-exp of those that are kept, by least squares
+    over the protocols: it is much where no kept place stands out.
 
     Parameters
     ----------
     maps : shape ``(protocols, patients, places)``.
     tolerance : how far the log-sum-exp may be off, root mean square over protocols.
-
-    Returns
-    -------
-    order : places, those that hold most first, shape ``(patients, places)``.
-    needed : the fewest of them that will do, shape ``(patients,)``.
     """
+    n_protocols, n_patients, n_places = maps.shape
     share = torch.softmax(maps, dim=2)
-    order = share.mean(0).argsort(dim=1, descending=True)
-    kept = share.gather(2, order.expand(len(share), -1, -1)).cumsum(2)
-    off = torch.log(kept.clamp(min=1e-30)).square().mean(0).sqrt()
-    return order, (off > tolerance).sum(1) + 1
+    order = share.square().mean(0).argsort(dim=1, descending=True)
+    counts = torch.tensor([*range(_STEP, n_places, _STEP), n_places], device=maps.device)
+    left = share.gather(2, order.expand(n_protocols, -1, -1)).cumsum(2)[:, :, counts - 1].clamp(min=1e-30).log()
+    kept = left + torch.logsumexp(maps, dim=2)[:, :, None]
+    middle, level = kept.mean(0), left.mean(0)
+    slope = ((kept - middle) * left).sum(0) / (kept - middle).square().sum(0).clamp(min=1e-9)
+    wrong = (left - level - slope * (kept - middle)).square().sum(0)
+    off = (wrong / (n_protocols - 2)).sqrt() if n_protocols > 2 else torch.full_like(wrong, torch.inf)
+    off[:, -1] = 0.0
+    chosen = (off.flip(1).cummax(1).values.flip(1) > tolerance).sum(1)
+
+    slope, offset = 1.0 - slope, slope * middle - level
+    slope[:, -1], offset[:, -1] = 1.0, 0.0
+    rows = torch.arange(n_patients, device=maps.device)
+    return KeptPlaces(order, counts[chosen], slope[rows, chosen], offset[rows, chosen])

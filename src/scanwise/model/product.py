@@ -48,7 +48,8 @@ class Part:
     weight : how much the network counts for each of them.
     base : what is there whatever is chosen: per stream, shape ``(rows, width)``.
     tables : what every setting of a modality adds: per modality and stream, shape ``(settings, rows, width)``.
-    read : turns the streams, ``(protocols, rows, width)`` each, into logits ``(protocols, patients)``.
+    read : turns the streams, ``(protocols, rows, width)`` each, into logits ``(protocols, patients)``; it may overwrite
+        the streams.
     """
 
     patients: Patients
@@ -107,6 +108,7 @@ def _logits_of(part: Part, shape: Sequence[int], split: int, heads: NDArray[np.i
     chosen = np.array(np.unravel_index(heads, shape[:split])).T if split else np.zeros((1, 0), dtype=np.int64)
     partial = [part.base] * (split + 1)
     logits = torch.empty((len(heads), len(tails[0]), len(part.patients)), device=part.base[0].device)
+    sums = [torch.empty_like(tail[:step]) for tail in tails]  # kept: memory that comes and goes makes threads wait
     before = np.full(split, -1)
     for row, settings in enumerate(chosen):
         changed = int(np.argmax(settings != before)) if split else 0
@@ -115,8 +117,10 @@ def _logits_of(part: Part, shape: Sequence[int], split: int, heads: NDArray[np.i
             partial[depth + 1] = tuple(a + b for a, b in zip(partial[depth], added, strict=True))
         before = settings
         for start in range(0, len(tails[0]), step):
-            rows = slice(start, start + step)
-            logits[row, rows] = part.read(*(a + b[rows] for a, b in zip(partial[-1], tails, strict=True)))
+            some = [tail[start : start + step] for tail in tails]
+            both = zip(partial[-1], some, sums, strict=True)
+            evidence = [torch.add(a, b, out=kept[: len(b)]) for a, b, kept in both]
+            logits[row, start : start + step] = part.read(*evidence)
     return logits.cpu().numpy()
 
 

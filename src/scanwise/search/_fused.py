@@ -25,7 +25,7 @@ _SHARE_OF_NOISE = 0.25
 """How far they may be off, as a share of the noise."""
 _EXACT = 1e-6
 """Differences that are called none."""
-_REFINEMENTS = 8
+_REFINEMENTS = 16
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def fuse_lattice(
 
     scored = np.flatnonzero(np.isfinite(values))
     distance = distance_to_front(yardstick.objectives, values[scored], costs[scored])
-    near = int((distance <= 3.0 * check.rms).sum())  # what may be on the front, for all that is known
+    near = int((distance <= 2.0 * check.rms).sum())  # what may be on the front, for all that is known
     n_front = int((distance <= 0.0).sum())
     nearest = np.argsort(distance, kind="stable")[: max(keep, n_front, min(near, 2 * keep))]
     listed = product.protocols(np.sort(scored[nearest]))
@@ -147,15 +147,16 @@ def _fused(
     noise: NDArray[np.float64],
     progress: Progress | None,
 ) -> tuple[NDArray[np.float64], Check]:
-    """Return the values of all rows, NaN where not scored, refined until they are close to those scored one by one."""
+    """Return the values of all rows, NaN where not scored, once they are close to those scored one by one.
+
+    How close they are is tried on the rows that are checked, so that all of them are fused once.
+    """
+    tried = np.zeros_like(wanted)
+    tried[checked] = True
+    rest = wanted & ~tried
     for refine in range(_REFINEMENTS):
         values = np.full(len(product), np.nan)
-        done, total = 0, int(wanted.sum())
-        for rows, of_rows in objective.of_product(product, wanted=wanted, refine=refine):
-            values[rows] = of_rows
-            done += len(rows)
-            if progress is not None:
-                progress(min(done, total - 1), total, f"{total:,} protocols fused from single settings")
+        _fuse_rows(values, product, objective, tried, refine, None if rest.any() else progress)
         both = np.isfinite(values[checked]) & np.isfinite(one_by_one)
         if not both.any():
             raise ScanwiseError(
@@ -164,10 +165,29 @@ def _fused(
             )
         check = Check.of(values[checked][both] - one_by_one[both], noise)
         if check.passed:
+            if rest.any():
+                _fuse_rows(values, product, objective, wanted, refine, progress)
             return values, check
     raise ScanwiseError(
         f"the lattice cannot be fused from single settings: {check.reading()}", "use search=tpe for this model"
     )
+
+
+def _fuse_rows(
+    values: NDArray[np.float64],
+    product: Product,
+    objective: ProductObjective,
+    wanted: NDArray[np.bool_],
+    refine: int,
+    progress: Progress | None,
+) -> None:
+    """Write the values of the rows that are wanted."""
+    done, total = 0, int(wanted.sum())
+    for rows, of_rows in objective.of_product(product, wanted=wanted, refine=refine):
+        values[rows] = of_rows
+        done += len(rows)
+        if progress is not None:
+            progress(min(done, total - 1), total, f"{total:,} protocols fused from single settings")
 
 
 def _values(scoring: Scoring, protocols: Sequence[Protocol], batch_size: int) -> NDArray[np.float64]:

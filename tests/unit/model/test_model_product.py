@@ -134,7 +134,7 @@ def reader_of_scans(tmp_path_factory) -> ImageScorer:
 )
 def test_images_are_read_exactly_where_all_places_are_kept(reader_of_scans, product):
     assert isinstance(reader_of_scans, ProductScorer)
-    table, seen = whole(reader_of_scans, product, SCANNED, refine=40)
+    table, seen = whole(reader_of_scans, product, SCANNED, refine=200)
     assert seen == list(range(len(product)))
     expected = reader_of_scans.score(product.protocols(np.arange(len(product))), SCANNED)
     np.testing.assert_allclose(table, expected, atol=2e-6)
@@ -146,9 +146,9 @@ def test_images_are_read_nearly_exactly_at_the_places_that_matter(reader_of_scan
     of_network = image_product_module.places_that_matter
 
     def watched(maps, tolerance):
-        order, needed = of_network(maps, tolerance)
-        kept.append(needed.numpy())
-        return order, needed
+        places = of_network(maps, tolerance)
+        kept.append(places.needed.numpy())
+        return places
 
     monkeypatch.setattr(image_product_module, "places_that_matter", watched)
     table, seen = whole(reader_of_scans, SCANS, SCANNED)
@@ -171,15 +171,27 @@ def test_a_network_for_one_protocol_scores_no_product(tmp_path):
         next(scorer.score_product(SCANS, SCANNED))
 
 
-def test_places_are_kept_until_the_log_sum_exp_is_near_enough():
-    share = np.array([[0.6, 0.3, 0.08, 0.02], [0.01, 0.01, 0.01, 0.97]])
-    maps = torch.log(torch.as_tensor(share))[None] + 2.0  # one protocol, two patients, four places
-    order, needed = places_that_matter(maps, tolerance=0.15)
-    assert order[0].tolist() == [0, 1, 2, 3]
-    assert order[1, 0] == 3
-    assert needed.tolist() == [2, 1]  # -log .9 = .105, -log .97 = .030
-    assert places_that_matter(maps, tolerance=0.1)[1].tolist() == [3, 1]
-    assert places_that_matter(maps, tolerance=1e-3)[1].tolist() == [4, 4]
+def test_places_are_kept_until_the_log_sum_exp_can_be_told(monkeypatch):
+    monkeypatch.setattr(image_product_module, "_STEP", 1)
+    rng = np.random.default_rng(0)
+    lesion = rng.normal(0, 2, size=(200, 1))  # as large as its protocol shows it
+    alike = np.concatenate([lesion, lesion - 2, np.full((200, 2), -12.0)], axis=1)  # the first tells the second
+    other = np.concatenate([lesion, rng.normal(0, 2, size=(200, 1)), np.full((200, 2), -12.0)], axis=1)
+    maps = torch.as_tensor(np.stack([alike, other], axis=1), dtype=torch.float32)  # protocols, patients, places
+    places = places_that_matter(maps, tolerance=0.1)
+    assert places.needed.tolist() == [1, 2]
+    assert places.order[0, 0] == 0
+    assert set(places.order[1, :2].tolist()) == {0, 1}
+    whole = torch.logsumexp(maps, dim=2)
+    for patient, n in enumerate([1, 2]):
+        kept = torch.logsumexp(maps[:, patient, places.order[patient, :n]], dim=1)
+        told = places.slope[patient] * kept + places.offset[patient]
+        assert (told - whole[:, patient]).square().mean().sqrt() < 0.1
+    everything = places_that_matter(maps, tolerance=1e-6)
+    assert everything.needed.tolist() == [4, 4]
+    assert everything.slope.tolist() == [1, 1]
+    assert everything.offset.tolist() == [0, 0]
+    assert places_that_matter(maps[:2], tolerance=1.0).needed.tolist() == [4, 4]  # too few protocols to fit a line
 
 
 def test_pilot_protocols_are_among_those_that_may_be_drawn():

@@ -16,6 +16,7 @@ from scanwise.artifacts import read_arrays
 from scanwise.design import Budget, Product, Protocol
 from scanwise.errors import ScanwiseError
 from scanwise.search import AutoSearch, LatticeSearch, ProductObjective, SearchResult, SearchSpace, hypervolume
+from scanwise.search import _fused as fused_module
 
 FREE = Budget()
 
@@ -113,9 +114,19 @@ def test_what_is_not_well_below_the_noise_is_refined() -> None:
     assert "values off by 0.005" in found.how
 
 
+def test_how_close_they_are_is_tried_on_those_that_are_checked(monkeypatch) -> None:
+    monkeypatch.setattr(fused_module, "_CHECKED", 20)
+    objective = Fused(error=0.2)
+    found = fuse(objective)
+    assert objective.refined == [0, 1, 2, 2]
+    assert len(objective.fused) == 3 * 20 + 128
+    assert found.n_scored == 128
+    assert "20 protocols scored one by one" in found.how
+
+
 def test_a_model_that_does_not_get_better_is_refused() -> None:
     with pytest.raises(ScanwiseError, match=r"cannot be fused from single settings: values off by 9e-07"):
-        fuse(Fused(error=10.0, noise=1e-9))
+        fuse(Fused(error=1e9, noise=1e-9))
 
 
 def test_what_is_over_a_limit_is_neither_fused_nor_listed(tmp_path: Path) -> None:
