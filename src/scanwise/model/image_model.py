@@ -42,7 +42,7 @@ from scanwise.model.product import Part, in_threads, product_logits
 from scanwise.model.sandwich import sandwich
 from scanwise.model.trainer import Progress, TrainerSettings, quiet_training
 
-_CHUNK = 128
+_CHUNK = 64
 """Patients measured and encoded at once while scoring."""
 _KEPT_BYTES = 3_000_000_000
 """Evidence kept between calls of `score`."""
