@@ -43,11 +43,18 @@ def equispaced_mask(n: int, take: int) -> Mask:
 
 
 def fit_subsets(
-    model: SubsetModel, problem: Measurements, rows: NDArray[np.int64], seed: int, subsets: Mask | None = None
+    model: SubsetModel,
+    problem: Measurements,
+    rows: NDArray[np.int64],
+    seed: int,
+    subsets: Mask | None = None,
+    walks: Mask | None = None,
 ) -> SubsetReader:
     """Train the network that reads any subset, in a folder that is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
-        return model.fit(problem, rows, seed=seed, trainer=TRAINER, directory=Path(folder), subsets=subsets)
+        return model.fit(
+            problem, rows, seed=seed, trainer=TRAINER, directory=Path(folder), subsets=subsets, walks=walks
+        )
 
 
 def reads(reader: SubsetReader, mask: Mask) -> Tells:
@@ -81,6 +88,24 @@ def greedy(loss: Callable[[Sequence[Mask]], NDArray[np.float64]], n: int, take: 
         losses = loss([mask_of([*order, shot], n) for shot in left])
         order.append(left[int(np.argmin(losses))])
     return order
+
+
+def exchange(loss: Callable[[Sequence[Mask]], NDArray[np.float64]], mask: Mask, rounds: int = 20) -> Mask:
+    """Exchange one shot for another, the best pair first, while that lowers the loss (Fedorov 1972)."""
+    (best,) = loss([mask])
+    for _ in range(rounds):
+        others = []
+        for taken in np.flatnonzero(mask):
+            for left in np.flatnonzero(~mask):
+                other = mask.copy()
+                other[taken], other[left] = False, True
+                others.append(other)
+        losses = loss(others)
+        at = int(losses.argmin())
+        if losses[at] >= best:
+            break
+        best, mask = losses[at], others[at]
+    return mask
 
 
 def over_seeds(differences: Sequence[NDArray[np.float64]], level: float = 0.95) -> Interval:

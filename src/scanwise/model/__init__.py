@@ -10,6 +10,7 @@ from scanwise.model.network import DiagnosisNetwork
 from scanwise.model.parts import Parts
 from scanwise.model.peers import PatternModel
 from scanwise.model.refit import RefitModel, RefitScorer
+from scanwise.model.ridge import RidgeModel, RidgeReader
 from scanwise.model.trainer import TrainerSettings
 from scanwise.model.value import Actions, ValueModel, ValueReader
 
@@ -30,6 +31,8 @@ __all__ = [
     "PatternModel",
     "RefitModel",
     "RefitScorer",
+    "RidgeModel",
+    "RidgeReader",
     "SubsetModel",
     "SubsetReader",
     "TrainerSettings",

@@ -436,7 +436,7 @@ class ImageScorer:
             for rows, logits in product_logits(product.shape, parts, len(patients), wanted & several):
                 yield rows, self._calibrated(logits, product.counts(reader.menu, rows))
 
-    @torch.inference_mode()
+    @torch.no_grad()  # see `logits`
     def _product_parts(
         self, product: Product, patients: Patients, several: NDArray[np.bool_], tolerance: float
     ) -> list[Part]:
@@ -613,7 +613,7 @@ class ImageScorer:
         new = [one for one in asked if (*whose, *one) not in self._kept]
         found = {one: self._kept[*whose, *one] for one in asked if one not in new}
 
-        @torch.inference_mode()
+        @torch.no_grad()  # see `logits`
         def encode(one: tuple[str, tuple[int, ...]]) -> Tensor:
             return self._encode(network, *one, patients)
 

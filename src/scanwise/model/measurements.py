@@ -268,6 +268,7 @@ class SubsetModel:
         trainer: TrainerSettings,
         directory: Path,
         subsets: NDArray[np.bool_] | None = None,
+        walks: NDArray[np.bool_] | None = None,
         progress: Progress | None = None,
     ) -> SubsetReader:
         """Train on some rows.
@@ -279,6 +280,8 @@ class SubsetModel:
         seed : initial weights, batches and subsets.
         trainer, directory, progress : as for the other models.
         subsets : subsets that will be asked for, shape ``(subsets, shots)``; learned with the share `focus`.
+        walks : the same where they depend on the row, as those of a policy do: shape ``(walks, rows, shots)``, for all
+            rows of the problem; learned in turn with `subsets`.
         """
         networks = []
         for member in range(self.members):
@@ -286,7 +289,9 @@ class SubsetModel:
             network.standardise(
                 torch.from_numpy(measurements.values[rows]), torch.from_numpy(measurements.target[rows])
             )
-            batches = SubsetBatches(measurements, rows, self, subsets, np.random.default_rng([seed, member, 0x7375]))
+            batches = SubsetBatches(
+                measurements, rows, self, subsets, np.random.default_rng([seed, member, 0x7375]), walks
+            )
             run = trainer.build(steps=self.steps, directory=directory, progress=progress)
             with quiet_training():
                 run.fit(network, DataLoader(batches, batch_size=None))
@@ -395,19 +400,20 @@ def fit_halves(
     trainer: TrainerSettings,
     directory: Path,
     subsets: NDArray[np.bool_] | None = None,
+    walks: NDArray[np.bool_] | None = None,
 ) -> list[tuple[SubsetReader, Patients]]:
     """Train a reader on each half of the rows; return each with the half it did not learn from.
 
     Parameters are those of `SubsetModel.fit`.
     """
     halves = np.array_split(np.random.default_rng([seed, 0x6861]).permutation(rows), 2)
-    return [
-        (
-            model.fit(measurements, np.sort(learn), seed=seed, trainer=trainer, directory=directory, subsets=subsets),
-            np.sort(judge),
+
+    def of(learn: Patients) -> SubsetReader:
+        return model.fit(
+            measurements, learn, seed=seed, trainer=trainer, directory=directory, subsets=subsets, walks=walks
         )
-        for learn, judge in (halves, halves[::-1])
-    ]
+
+    return [(of(np.sort(learn)), np.sort(judge)) for learn, judge in (halves, halves[::-1])]
 
 
 def _told(network: SubsetNetwork, read: Tensor) -> Tensor:
@@ -427,11 +433,13 @@ class SubsetBatches(IterableDataset[Mapping[str, Tensor]]):
         settings: SubsetModel,
         subsets: NDArray[np.bool_] | None,
         rng: np.random.Generator,
+        walks: NDArray[np.bool_] | None = None,
     ) -> None:
         self._values = torch.from_numpy(measurements.values[rows])
         self._target = torch.from_numpy(measurements.target[rows])
         self._settings = settings
         self._subsets = subsets if subsets is not None and len(subsets) else None
+        self._walks = walks[:, rows] if walks is not None and len(walks) else None
         self._rng = rng
         self._jitter = settings.jitter * measurements.values[rows].std(0).astype(np.float32)
 
@@ -447,20 +455,29 @@ class SubsetBatches(IterableDataset[Mapping[str, Tensor]]):
             if self._settings.jitter:
                 noise = rng.standard_normal(values.shape, dtype=np.float32)
                 values = values + torch.from_numpy(noise * self._jitter)
-            yield {"values": values, "target": self._target[some], "mask": torch.from_numpy(self._masks(rng, size))}
+            yield {
+                "values": values,
+                "target": self._target[some],
+                "mask": torch.from_numpy(self._masks(rng, some.numpy())),
+            }
 
-    def _masks(self, rng: np.random.Generator, n: int) -> NDArray[np.float32]:
+    def _masks(self, rng: np.random.Generator, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Draw subsets: random ones of random size, all sizes alike on a log scale, and those that are asked for."""
-        shots = self._values.shape[1]
+        shots, n = self._values.shape[1], len(rows)
         size = np.exp(rng.uniform(0, np.log(shots + 1), n)).astype(np.int64)
         rank = rng.random((n, shots)).argsort(1).argsort(1)
         masks = rank < size[:, None]
+        if self._subsets is None and self._walks is None:
+            return masks.astype(np.float32)
+        wanted = np.flatnonzero(rng.random(n) < self._settings.focus)
+        asked = np.zeros((len(wanted), shots), dtype=bool)
+        walked = np.full(len(wanted), self._subsets is None)
         if self._subsets is not None:
-            wanted = np.flatnonzero(rng.random(n) < self._settings.focus)
             asked = self._subsets[rng.integers(len(self._subsets), size=len(wanted))]
-            # whole, or with a random share left out, so that what leads to a subset is learned as well
-            kept = (
-                rng.random(asked.shape) < np.where(rng.random(len(wanted)) < 0.5, 1.0, rng.random(len(wanted)))[:, None]
-            )
-            masks[wanted] = asked & kept
+        if self._walks is not None:
+            walked |= rng.random(len(wanted)) < 0.5
+            asked[walked] = self._walks[rng.integers(len(self._walks), size=walked.sum()), rows[wanted[walked]]]
+        # whole, or with a random share left out, so that what leads to a subset is learned as well
+        kept = rng.random(asked.shape) < np.where(rng.random(len(wanted)) < 0.5, 1.0, rng.random(len(wanted)))[:, None]
+        masks[wanted] = asked & kept
         return masks.astype(np.float32)

@@ -8,7 +8,7 @@ import torch
 from image_scenario import GRID, N_LEARN, N_NEW, Spot, make_image_model, make_scan_fold, make_scan_menu, make_scans
 from model_scenario import TRAINER, auc
 
-from scanwise.design import Fold, Menu, Protocol
+from scanwise.design import Fold, Menu, Product, Protocol
 from scanwise.errors import ScanwiseError
 from scanwise.modalities.panel import TestPanel
 from scanwise.model import ImageModel, ImageNetwork, ImageScorer
@@ -155,6 +155,23 @@ def test_evidence_is_measured_once_per_setting(trained, monkeypatch):
     monkeypatch.setattr(Spot, "measure", lambda self, *rest: calls.append(self.name))
     trained.score([SHOWS | BLIND | MARKER, SHOWS | BLIND], NEW)
     assert calls == []
+
+
+def test_what_scans_keep_while_they_are_scored_can_be_used_with_gradients(scans, menu, trained, folder, monkeypatch):
+    fresh = make_image_model().load(scans, menu, make_scan_fold(), seed=3, directory=folder)
+    modes = []
+    images_of = Reader.images_of
+
+    def watched(self, *arguments):
+        modes.append(torch.is_inference_mode_enabled())
+        return images_of(self, *arguments)
+
+    monkeypatch.setattr(Reader, "images_of", watched)
+    fresh.score([SHOWS], NEW)
+    product = Product(Protocol(), {"shows": ((), (1, 0, 0), (4, 4, 4)), "blind": ((), (0, 2, 0))})
+    list(fresh.score_product(product, NEW, wanted=product.settings(np.arange(6)).all(axis=1)))
+    assert modes
+    assert not any(modes)
 
 
 def test_the_same_seed_gives_the_same_network(scans, menu, tmp_path):
