@@ -254,24 +254,24 @@ def greedy_linear(
 
     Parameters
     ----------
-    values : shape ``(rows, shots)``.
+    values : what every measurement tells, shape ``(rows, shots)`` or ``(rows, shots, features)``.
     target : shape ``(rows, outputs)``.
     take : how many.
     price : of each; the gain is divided by it.
     """
-    left = values - values.mean(0)
+    values = values.reshape(*values.shape[:2], -1)
+    left = (values - values.mean(0)).transpose(1, 0, 2)  # what a measurement says beyond those before
+    small = 1e-6 * np.einsum("snf,snf->s", left, left)[:, None, None] * np.eye(values.shape[2])
     rest = target - target.mean(0)
-    open_, order = np.ones(values.shape[1], dtype=bool), []
+    open_, order = np.ones(len(left), dtype=bool), []
     for _ in range(take):
-        power = (left**2).sum(0)
-        gain = ((left.T @ rest) ** 2).sum(1) / np.maximum(power, 1e-12)
-        merit = np.where(open_ & (power > 1e-9), gain if price is None else gain / price, -np.inf)
+        moment = left.mT @ rest
+        gain = np.einsum("sfo,sfo->s", moment, np.linalg.solve(left.mT @ left + small, moment))
+        merit = np.where(open_, gain if price is None else gain / price, -np.inf)
         best = int(np.argmax(merit))
-        if not np.isfinite(merit[best]):  # nothing is left that those before do not say; the others follow as they are
-            return [*order, *np.flatnonzero(open_).tolist()][:take]
-        axis = left[:, best] / power[best] ** 0.5
-        left = left - np.outer(axis, axis @ left)
-        rest = rest - np.outer(axis, axis @ rest)
+        axes = np.linalg.qr(left[best])[0]
+        left = left - axes @ (axes.T @ left)
+        rest = rest - axes @ (axes.T @ rest)
         open_[best] = False
         order.append(best)
     return order

@@ -161,14 +161,14 @@ def test_diffusion_channels_are_compared_by_number_and_by_minutes(script: Any, t
     tiny = ["--seeds", "2", "--steps", "10", "--swaps", "0", "--voxels", "60"]
     content = script("diffusion_channels").main([*tiny, "--out", str(tmp_path)])
     check(content, tmp_path, "diffusion_channels_60", 17)
-    assert len(next(iter(content["tables"].values()))) == 8
+    assert len(next(iter(content["tables"].values()))) == 10
 
 
 def test_lines_of_kspace_are_found_and_walked(script: Any, tmp_path: Path) -> None:
     tiny = ["--seeds", "1", "--steps", "10", "--walk-steps", "10", "--swaps", "0", "--phantoms", "60"]
     content = script("kspace_lines").main([*tiny, "--budgets", "3", "8", "--out", str(tmp_path)])
-    check(content, tmp_path, "kspace_lines", 8)
-    assert len(content["tables"]["AUROC, mean of three diagnoses, all read by the same head"]) == 10
+    check(content, tmp_path, "kspace_lines", 7)
+    assert [len(rows) for title, rows in content["tables"].items() if "AUROC" in title or "same" in title] == [11, 11]
 
 
 @pytest.mark.skipif(

@@ -74,7 +74,7 @@ class _Regressed(Policy):
     folds : parts of the patients; whether a patient goes on is decided by what was learned from the others.
     """
 
-    caution: float = 1.0
+    caution: float = 0.5
     folds: int = 5
     looks_ahead: typing.ClassVar[bool] = True
 
