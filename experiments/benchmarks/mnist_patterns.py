@@ -16,8 +16,10 @@ from _patterns import (
     Clock,
     CrossJudged,
     Tells,
+    around,
     fit_peer,
     fit_subsets,
+    greedy_linear,
     learned_masks,
     mask_of,
     over_seeds,
@@ -35,6 +37,11 @@ SHARES = (0.04, 0.10, 0.25)
 LEARN, JUDGE, SIDE = 8000, 2000, 28
 DOMAINS = ("pixels", "Fourier")
 OURS = "learned, one network for all budgets"
+GREEDY = "greedy forward (least squares)"
+COPIES = 30
+"""Neighbours of every greedy pattern that the judging networks learn."""
+FLAT = 0.05
+"""Standard deviation below which a measurement is not magnified when it is standardised."""
 JUDGES = SubsetModel(width=192, steps=2500, batch_size=256, dropout=0.1, jitter=0.1)
 NETWORK = SubsetModel(width=256, steps=5000, batch_size=256, dropout=0.2, jitter=0.2, focus=0.9)
 
@@ -67,13 +74,15 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 "centre": [mask_of(low[:n], SIDE**2) for n in numbers.values()],
             }
             clock.lap("")
-            judges = CrossJudged(judging, problem, learn, seed, np.stack(simple["centre"]))
+            grown = _grown(problem, learn, max(numbers.values()))
+            simple[GREEDY] = [mask_of(grown[:n], SIDE**2) for n in numbers.values()]
+            clock.lap(f"{domain}: {GREEDY}")
+            judges = CrossJudged(judging, problem, learn, seed, around(simple[GREEDY], COPIES, rng))
             masks = learned_masks(
-                judges, [float(n) for n in numbers.values()], starts=simple["centre"], seed=seed, swaps=options.swaps
+                judges, [float(n) for n in numbers.values()], starts=simple[GREEDY], seed=seed, swaps=options.swaps
             )
-            reader = fit_subsets(
-                settings, problem, learn, seed + 1000, np.stack([*masks, *simple["random"], *simple["centre"]])
-            )
+            asked = np.stack([*masks, *(mask for some in simple.values() for mask in some)])
+            reader = fit_subsets(settings, problem, learn, seed + 1000, asked)
             clock.lap(f"{domain}: {OURS}")
             for index, (share, n) in enumerate(numbers.items()):
                 rows: dict[str, Tells] = {
@@ -151,6 +160,17 @@ def _measured(images: NDArray[np.float32], domain: str) -> NDArray[np.float32]:
     kspace = fft2c(torch.from_numpy(images))
     found: NDArray[np.float32] = torch.view_as_real(kspace).reshape(len(images), -1, 2).numpy()
     return found
+
+
+def _grown(problem: Measurements, learn: NDArray[np.int64], take: int) -> list[int]:
+    """Return measurements in the order of forward selection by least squares on the ten digits."""
+    values = problem.values[learn].astype(np.float64)
+    varied = np.flatnonzero(values.std(0).max(1) > 0)
+    values = values[:, varied]
+    values = (values - values.mean(0)) / np.maximum(values.std(0), FLAT)
+    digits = np.asarray(problem.target[learn][:, None] == np.arange(problem.n_outputs), dtype=np.float64)
+    found: list[int] = varied[greedy_linear(values, digits, min(take, len(varied)))].tolist()
+    return [*found, *np.setdiff1d(np.arange(problem.n_shots), found)[: take - len(found)].tolist()]
 
 
 def _distance() -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from scanwise.artifacts import read_json
@@ -169,6 +170,25 @@ def test_lines_of_kspace_are_found_and_walked(script: Any, tmp_path: Path) -> No
     content = script("kspace_lines").main([*tiny, "--budgets", "3", "8", "--out", str(tmp_path)])
     check(content, tmp_path, "kspace_lines", 7)
     assert [len(rows) for title, rows in content["tables"].items() if "AUROC" in title or "same" in title] == [11, 11]
+
+
+def test_growth_by_least_squares_takes_what_the_ones_before_do_not_say(script: Any) -> None:
+    patterns = script("_patterns")
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 400))
+    values = np.stack([rng.normal(size=400), first, first + 0.01 * rng.normal(size=400), second], axis=1)
+    target = np.stack([first, 0.5 * second**2], axis=1)
+    assert patterns.greedy_linear(values, target, 1) in ([1], [2])
+    curved = np.stack([values, values**2], axis=2)
+    assert set(patterns.greedy_linear(curved, target, 2)) in ({1, 3}, {2, 3})
+    assert 0 not in patterns.greedy_linear(curved, target, 2, np.array([1.0, 1.0, 1.0, 3.0]))
+    assert sorted(patterns.greedy_linear(curved, target, 4)) == [0, 1, 2, 3]
+
+
+def test_exchange_ends_where_no_pair_is_better(script: Any) -> None:
+    worth = np.array([1.0, 5.0, 2.0, 4.0, 3.0])
+    found = script("_patterns").exchange(lambda masks: np.array([-worth[m].sum() for m in masks]), worth < 2.5)
+    assert found.tolist() == [False, True, False, True, False]
 
 
 @pytest.mark.skipif(

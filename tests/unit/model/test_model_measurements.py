@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from model_scenario import TRAINER
 from scanwise.design import Protocol
 from scanwise.errors import ScanwiseError
 from scanwise.model import Measurements, PatternModel, SubsetModel
+from scanwise.model.measurements import SubsetBatches
 from scanwise.model.peers import PatternNetwork
 
 LEARN, NEW = np.arange(1500), np.arange(1500, 2500)
@@ -103,6 +106,25 @@ def test_subsets_that_are_asked_for_are_learned_better(tmp_path):
         for focus in (0.0, 0.9)
     )
     assert focused > plain
+
+
+def test_subsets_of_every_rows_own_are_drawn_for_that_row():
+    made = problem()
+    own = np.zeros((2, 2500, 7), dtype=bool)
+    own[0, np.arange(2500), np.arange(2500) % 7] = True
+    own[1] = own[0]
+    values = made.values.copy()
+    values[:, 6, 0] = np.arange(2500)  # tells the row
+    rows = np.arange(500, 1500)
+    settings = replace(SMALL, focus=1.0, steps=5)
+    batches = SubsetBatches(replace(made, values=values), rows, settings, None, np.random.default_rng(0), own)
+    seen = 0
+    for batch in batches:
+        row = batch["values"][:, 6, 0].numpy().astype(int)
+        mask = batch["mask"].numpy() > 0
+        assert not (mask & ~own[0, row]).any()
+        seen += mask.sum()
+    assert 0.6 < seen / (5 * 128) < 0.9  # half of them whole, the others with a random share left out
 
 
 @pytest.mark.parametrize("method", ["loupe", "dps"])
