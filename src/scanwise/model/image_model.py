@@ -61,7 +61,7 @@ _FEW = 0.03
 _TOLERANCE = 0.115
 """What leaving places out may change in a log odds, root mean square over a sample of protocols; see `image_parts`."""
 _FINER = 0.85
-"""What every refinement multiplies it by."""
+"""What the first refinement multiplies it by; every further one multiplies it by as many of these as its number."""
 _AHEAD = 3
 """Batches that are measured while the network learns from the one before."""
 
@@ -432,7 +432,7 @@ class ImageScorer:
             rows = few[start : start + _FEW_AT_ONCE]
             yield rows, self.score(product.protocols(rows), patients)
         if (wanted & several).any():
-            parts = self._product_parts(product, patients, several, _TOLERANCE * _FINER**refine)
+            parts = self._product_parts(product, patients, several, _TOLERANCE * _FINER ** (refine * (refine + 1) / 2))
             for rows, logits in product_logits(product.shape, parts, len(patients), wanted & several):
                 yield rows, self._calibrated(logits, product.counts(reader.menu, rows))
 

@@ -25,7 +25,7 @@ _SHARE_OF_NOISE = 0.25
 """How far they may be off, as a share of the noise."""
 _EXACT = 1e-6
 """Differences that are called none."""
-_REFINEMENTS = 16
+_REFINEMENTS = 12
 
 
 @dataclass(frozen=True)
