@@ -31,9 +31,10 @@ ALLOWED: dict[str, set[str]] = {
     "composing": {"config"},
     "launch": set(),
     "visit": {"design", "pipeline", "policy"},
-    "cli": {"composing", "console", "design", "launch", "pipeline", "visit"},
+    "cli": {"composing", "console", "design", "launch", "pipeline", "report", "visit"},
     "tuning": {"design", "evidence"},
-    "pipeline": {*ROOMS, "composing", "config", "tuning"},
+    "explaining": {"design", "evidence"},
+    "pipeline": {*ROOMS, "composing", "config", "explaining", "tuning"},
     "__init__": {"pipeline"},
 }
 NUMERIC_ONLY = {
@@ -43,7 +44,7 @@ NUMERIC_ONLY = {
     "cohort": {"numpy", "joblib"},
     "policy": {"numpy", "scipy"},
     "evidence": {"numpy", "scipy", "sklearn"},
-    "recommend": {"numpy", "scipy"},
+    "recommend": {"numpy", "scipy", "pypulseq"},
     "artifacts": {"numpy"},
     "errors": set(),
 }
@@ -53,6 +54,7 @@ ONLY_IN = {
     "jinja2": {"report"},
     "lightning": {"model"},
     "torchkbnufft": {"physics"},
+    "pypulseq": {"recommend"},
     "torch": {"model", "physics", "modalities"},
 }
 
@@ -113,6 +115,16 @@ def test_instantiate_is_called_in_pipeline_only():
     assert callers == {"pipeline"}
 
 
+def test_sequences_are_written_in_one_file():
+    users = {
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        if any(module.partition(".")[0] == "pypulseq" for module, _ in imports_of(path))
+    }
+
+    assert users == {"recommend/pulseq.py"}
+
+
 def test_the_check_sees_a_lazy_forbidden_import(tmp_path, monkeypatch):
     bad = tmp_path / "evidence" / "bad.py"
     bad.parent.mkdir()
@@ -132,6 +144,7 @@ def test_the_check_sees_a_lazy_forbidden_import(tmp_path, monkeypatch):
         ("scanwise.cli", {"torch", "optuna", "lightning", "sklearn", "plotly", "scipy"}),
         ("scanwise.modalities.radial", {"torchkbnufft", "optuna", "lightning", "sklearn", "plotly"}),
         ("scanwise.recommend", {"torch", "optuna", "lightning", "plotly"}),
+        ("scanwise.recommend.export", {"torch", "optuna", "lightning", "plotly", "pypulseq", "matplotlib"}),
         ("scanwise.report", {"torch", "optuna", "lightning"}),
         ("scanwise.pipeline", {"torch", "optuna", "lightning", "plotly"}),
     ],

@@ -261,14 +261,17 @@ def greedy_linear(
     """
     values = values.reshape(*values.shape[:2], -1)
     left = (values - values.mean(0)).transpose(1, 0, 2)  # what a measurement says beyond those before
-    small = 1e-6 * np.einsum("snf,snf->s", left, left)[:, None, None] * np.eye(values.shape[2])
+    small = (1e-12 + 1e-6 * np.einsum("snf,snf->s", left, left))[:, None, None] * np.eye(values.shape[2])
     rest = target - target.mean(0)
     open_, order = np.ones(len(left), dtype=bool), []
     for _ in range(take):
         moment = left.mT @ rest
         gain = np.einsum("sfo,sfo->s", moment, np.linalg.solve(left.mT @ left + small, moment))
-        merit = np.where(open_, gain if price is None else gain / price, -np.inf)
+        says = np.einsum("snf,snf->s", left, left) > 1e-9
+        merit = np.where(open_ & says, gain if price is None else gain / price, -np.inf)
         best = int(np.argmax(merit))
+        if not np.isfinite(merit[best]):  # nothing is left that those before do not say; the others follow as they are
+            return [*order, *np.flatnonzero(open_).tolist()][:take]
         axes = np.linalg.qr(left[best])[0]
         left = left - axes @ (axes.T @ left)
         rest = rest - axes @ (axes.T @ rest)

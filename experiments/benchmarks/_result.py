@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from scanwise.artifacts import write_json, write_text
+from scanwise.artifacts import read_json, write_json, write_text
+from scanwise.errors import ScanwiseError
 from scanwise.evidence import AucEstimates, Interval, normal_interval
 
 DEFAULT_OUT = "reports/published/benchmarks"
@@ -94,6 +95,39 @@ class Result:
         return content
 
 
+class Kept:
+    """What a long benchmark has done so far, in a file, so that one that was broken off goes on there.
+
+    Parameters
+    ----------
+    path : of the file, or `None` to keep nothing.
+    settings : what the work depends on; a file of other settings is refused.
+
+    Attributes
+    ----------
+    content : plain data, changed by the benchmark; its keys keep their order.
+    """
+
+    def __init__(self, path: Path | None, settings: Mapping[str, Any]) -> None:
+        self._path, self._settings = path, dict(settings)
+        self.content: dict[str, Any] = {}
+        if path is None or not path.exists():
+            return
+        found = read_json(path)
+        if found["settings"] != self._settings:
+            raise ScanwiseError(
+                f"{path} was made with other settings: {found['settings']}, asked for are {self._settings}",
+                "name another file",
+            )
+        self.content = dict(found["content"])
+
+    def save(self) -> None:
+        """Write the file."""
+        if self._path is not None:
+            content = [[key, value] for key, value in self.content.items()]  # JSON objects are written in sorted order
+            write_json(self._path, {"settings": self._settings, "content": content})
+
+
 def weighted_auc(estimates: AucEstimates, weights: Mapping[str, float]) -> Interval:
     """Return a weighted sum of AUCs on the same patients, one network given, with its 95 % interval."""
     vector = np.array([weights.get(key, 0.0) for key in estimates.protocols])
@@ -121,9 +155,9 @@ def _cell(value: Any) -> str:
 def _without_out(argv: Sequence[str]) -> list[str]:
     kept, skip = [], False
     for argument in argv:
-        if skip or argument.startswith(("--out=", "out=", "--runs=", "--specialists=")):
+        if skip or argument.startswith(("--out=", "out=", "--runs=", "--specialists=", "--keep=")):
             skip = False
-        elif argument in ("--out", "--runs", "--specialists"):
+        elif argument in ("--out", "--runs", "--specialists", "--keep"):
             skip = True
         else:
             kept.append(argument)

@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         order = np.random.default_rng([seed, 0x6D6E]).permutation(len(digit))
         learn, judge = np.sort(order[:LEARN]), np.sort(order[LEARN : LEARN + JUDGE])
         for domain in options.domains:
-            problem = Measurements(_measured(images, domain), digit, "classes")
+            problem = Measurements(measured(images, domain), digit, "classes")
             rng = np.random.default_rng([seed, 0x7261])
             low = np.argsort(_distance(), kind="stable")
             simple = {
@@ -74,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 "centre": [mask_of(low[:n], SIDE**2) for n in numbers.values()],
             }
             clock.lap("")
-            grown = _grown(problem, learn, max(numbers.values()))
-            simple[GREEDY] = [mask_of(grown[:n], SIDE**2) for n in numbers.values()]
+            first = grown(problem, learn, max(numbers.values()))
+            simple[GREEDY] = [mask_of(first[:n], SIDE**2) for n in numbers.values()]
             clock.lap(f"{domain}: {GREEDY}")
             judges = CrossJudged(judging, problem, learn, seed, around(simple[GREEDY], COPIES, rng))
             masks = learned_masks(
@@ -153,7 +153,7 @@ def mnist() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     return images, np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)
 
 
-def _measured(images: NDArray[np.float32], domain: str) -> NDArray[np.float32]:
+def measured(images: NDArray[np.float32], domain: str) -> NDArray[np.float32]:
     """Return what every pixel or Fourier coefficient yields, ``(images, 784, 1 or 2)``."""
     if domain == "pixels":
         return images.reshape(len(images), -1, 1)
@@ -162,15 +162,12 @@ def _measured(images: NDArray[np.float32], domain: str) -> NDArray[np.float32]:
     return found
 
 
-def _grown(problem: Measurements, learn: NDArray[np.int64], take: int) -> list[int]:
+def grown(problem: Measurements, learn: NDArray[np.int64], take: int) -> list[int]:
     """Return measurements in the order of forward selection by least squares on the ten digits."""
     values = problem.values[learn].astype(np.float64)
-    varied = np.flatnonzero(values.std(0).max(1) > 0)
-    values = values[:, varied]
     values = (values - values.mean(0)) / np.maximum(values.std(0), FLAT)
     digits = np.asarray(problem.target[learn][:, None] == np.arange(problem.n_outputs), dtype=np.float64)
-    found: list[int] = varied[greedy_linear(values, digits, min(take, len(varied)))].tolist()
-    return [*found, *np.setdiff1d(np.arange(problem.n_shots), found)[: take - len(found)].tolist()]
+    return greedy_linear(values, digits, take)
 
 
 def _distance() -> NDArray[np.float64]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _patterns import CrossJudged, Mask, fit_peer, fit_subsets, learned_masks, over_seeds
-from _result import Result, in_words, parser
+from _result import Kept, Result, in_words, parser
 from _scans import image_of_lines, train_length
 from numpy.typing import NDArray
 
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli.add_argument("--steps", type=int, default=READER.steps, help="training steps of reconstructions")
     cli.add_argument("--learned-steps", type=int, default=60, help="steps of the gradient per pattern")
     cli.add_argument("--swaps", type=int, default=6, help="swaps at most per pattern")
+    cli.add_argument("--keep", type=Path, help="file of seeds that are done; a run that was broken off goes on there")
     cli.add_argument("overrides", nargs="*", help="e.g. from_run=reports/runs/prostate/1a2b3c4d")
     options = cli.parse_args(arguments)
     result = Result("objective_study", str(__doc__), arguments)
@@ -58,9 +60,18 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     numbers = [trains * length for trains in range(1, len(modality.shots) // length)]
     schemes = {n: [np.array(one) > 0 for one in settings_of(modality) if np.count_nonzero(one) == n] for n in numbers}
     model = replace(READER, steps=options.steps)
+    kept = Kept(
+        options.keep,
+        {"scan": options.scan, "steps": options.steps, "learned_steps": options.learned_steps, "swaps": options.swaps},
+    )
+    if kept.content:
+        result.note("Seeds of an earlier start were taken over (`--keep`); the seconds are those of the rest.")
     lines: dict[str, dict[int, list[Mask]]] = {}
     errors: dict[str, dict[int, list[NDArray[np.float64]]]] = {}
-    for seed in range(options.seeds):
+    for kind, per in kept.content.items():
+        lines[kind] = {int(n): [np.array(one) > 0 for one in of["lines"]] for n, of in per.items()}
+        errors[kind] = {int(n): [np.array(one) for one in of["errors"]] for n, of in per.items()}
+    for seed in range(len(lines[DIAGNOSIS][numbers[0]]) if lines else 0, options.seeds):
         judges = CrossJudged(model, scans, learn, seed)
         masks = {
             DIAGNOSIS: _learned(menu, run, options, objective, numbers, schemes, seed),
@@ -89,6 +100,17 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                     ((told - scans.target[unseen]) ** 2).mean(1) / spread
                 )
                 lines.setdefault(kind, {}).setdefault(n, []).append(mask)
+        kept.content = {
+            kind: {
+                str(n): {
+                    "lines": [one.astype(int).tolist() for one in of],
+                    "errors": [one.tolist() for one in errors[kind][n]],
+                }
+                for n, of in per.items()
+            }
+            for kind, per in lines.items()
+        }
+        kept.save()
         print(f"seed {seed}: done", flush=True)
     _tell(result, run, options.scan, numbers, lines, errors)
     return result.publish(

@@ -6,11 +6,12 @@ import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _patterns import fit_peer
-from _result import Result, in_words, parser
+from _result import Kept, Result, in_words, parser
 from _scans import image_of_lines, train_length
 from numpy.typing import NDArray
 
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli.add_argument("--trials", type=int, default=256)
     cli.add_argument("--steps", type=int, default=LINES.steps, help="training steps of LOUPE, DPS and learned patterns")
     cli.add_argument("--budgets", type=float, nargs="+", default=list(BUDGETS), help="minutes")
+    cli.add_argument("--keep", type=Path, help="file of searches that are done; one that was broken off goes on there")
     cli.add_argument("overrides", nargs="*", help="e.g. from_run=reports/runs/prostate/1a2b3c4d")
     options = cli.parse_args(arguments)
     result = Result("prostate_patterns", str(__doc__), arguments)
@@ -55,14 +57,22 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cohort, menu, fold, scorer = run.cohort, run.menu, run.folds[0], run.scorer()
     tune, test = fold.tune, fold.test
     objective = objective_of(scorer, tune, cohort.label[tune], measure=Measure("log_loss"))
-    known: dict[str, float] = {}
+    settings = {
+        "run": run.manifest["config_hash"],
+        "trials": options.trials,
+        "steps": options.steps,
+        "budgets": options.budgets,
+    }
+    kept = Kept(options.keep, settings)
+    if kept.content:
+        result.note("Searches of an earlier start were taken over (`--keep`); the seconds are those of the rest.")
+    known: dict[str, float] = kept.content.pop("known", {})
+    chosen = {name: _protocols(runs) for name, runs in kept.content.items()}
 
     def value(protocols: Sequence[Protocol]) -> NDArray[np.float64]:
         new = [one for one in dict.fromkeys(protocols) if one.key not in known]
         known.update(zip((one.key for one in new), objective(new).tolist(), strict=True) if new else ())
         return np.array([known[one.key] for one in protocols])
-
-    chosen: dict[str, list[dict[float, Protocol]]] = {}
 
     def note(name: str, candidates: Sequence[Protocol]) -> None:
         best = {}
@@ -71,6 +81,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             if within:
                 best[limit] = within[int(np.argmax(value(within)))]
         chosen.setdefault(name, []).append(best)
+        kept.content = {
+            "known": known,
+            **{n: [{str(at): one.key for at, one in b.items()} for b in runs] for n, runs in chosen.items()},
+        }
+        kept.save()
 
     plain = Menu(
         [one for name, one in menu.modalities.items() if name != "dce"], menu.setups.values(), always=menu.always
@@ -78,12 +93,15 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     for offered, suffix in ((menu, ""), (plain, BIPARAMETRIC)):
         space = SearchSpace(offered)
         for name, search in ((HAND, UniformSearch(shares=SHARES)), (ALONE, SeparateSearch(shares=SHARES))):
-            found = search.run(space, objective=value, budget=Budget())
-            note(name + suffix, _of_all(found.protocols, offered))
+            if name + suffix not in chosen:
+                found = search.run(space, objective=value, budget=Budget())
+                note(name + suffix, _of_all(found.protocols, offered))
         for method in PEERS:
-            note(method + suffix, _peers(run, offered, method, options.steps))
+            if method + suffix not in chosen:
+                note(method + suffix, _peers(run, offered, method, options.steps))
             print(f"{method}{suffix}: done", flush=True)
-    for seed in range(options.seeds):
+    for seed in range(len(chosen.get(LEARNED, ())), options.seeds):
+        del chosen.setdefault(JOINT, [])[seed:]  # of a search that was broken off
         search = OptunaSearch(n_trials=options.trials, objectives=("diagnosis", "minutes"))
         found = search.run(SearchSpace(menu), objective=value, budget=Budget(), seed=seed)
         note(JOINT, found.protocols)
@@ -95,8 +113,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         print(f"seed {seed}: done", flush=True)
     _tell(result, run, chosen, options.budgets, test)
     return result.publish(
-        options.out, patients=f"{len(tune)} search, {len(test)} judge", seeds=list(range(options.seeds))
+        options.out,
+        patients=f"{len(tune)} search, {len(test)} judge",
+        seeds=list(range(max(options.seeds, len(chosen[LEARNED])))),
     )
+
+
+def _protocols(runs: Sequence[Mapping[str, str]]) -> list[dict[float, Protocol]]:
+    return [{float(limit): Protocol.from_key(key) for limit, key in best.items()} for best in runs]
 
 
 class _Learnable:

@@ -128,7 +128,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     result.note(
         "Evaluations are different protocols: what a sampler proposes again costs nothing. All begin with current "
-        "practice, the least one can do, and each modality alone. Intervals: Student's t over seeds, paired."
+        "practice, the least one can do, and each modality alone; where these are all there is to spend, samplers "
+        "cannot differ and are not compared. Intervals: Student's t over seeds, paired."
     )
     return result.publish(options.out, patients=options.patients, seeds=list(range(options.seeds)))
 
@@ -185,7 +186,7 @@ def _report(
             result.target(
                 f"{menu}: TPE ahead of {other}, {measure}",
                 f"{100 * gain.mean():+.2f} points (95 % {100 * low:+.2f} to {100 * high:+.2f})",
-                bool(gain.mean() > 0) if measure == MEASURES[0] else None,
+                bool(gain.mean() > 0) if measure == MEASURES[0] and gain.any() else None,
             )
 
 

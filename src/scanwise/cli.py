@@ -32,6 +32,28 @@ _PATTERN_HELP = """One sampling pattern for a matrix of your own, exact in the n
 count=20480 in place of the acceleration says how many shots. out=mask.npy is the mask, with mask.npy.json beside it
 that says how it was made; out=mask.csv lists the shots that are taken. Without out= nothing is written. Schemes:
 """
+_PAGE_HELP = """Draw a report again from its numbers, such as a published one:
+
+  scanwise page report=reports/published/heart out=heart-report
+
+Writes the dashboard, the protocol card, the methods text and the checklists; without out= beside report.json.
+"""
+_INDEX_HELP = """One page with all runs below a folder; any two of them stand side by side there:
+
+  scanwise index root=reports
+
+It is written as index.html into that folder, and lists benchmarks below published/ too. Every run brings it up to date
+at its end; the command does it by hand, e.g. after runs were copied or deleted.
+"""
+_EXPORT_HELP = """A protocol of a finished run for those who acquire it, into a folder:
+
+  scanwise export from_run=reports/runs/prostate/1a2b3c4d out=prostate-protocol
+
+protocol.json says what to set at the console and what it costs; every scan and test has its sampling mask as .npy and
+.csv, every Cartesian scan its sequence as .seq (needs pip install 'scanwise[pulseq]'), the report its tables as .csv.
+
+  protocol=reference   today's protocol in place of the proposal, or the key of any protocol of the menu in quotes
+"""
 _WITH_VALUE = (
     "--config-dir",
     "-cd",
@@ -54,15 +76,10 @@ def main() -> None:
     if "--version" in arguments:
         sys.stdout.write(f"scanwise {version('scanwise')}\n")
         return
-    if arguments[:1] == ["pattern"]:
+    command = _COMMANDS.get(arguments[0]) if arguments else None
+    if command is not None:
         try:
-            sys.stdout.write(_pattern(arguments[1:]))
-        except ScanwiseError as error:
-            _fail(error)
-        return
-    if arguments[:1] == ["next"]:
-        try:
-            sys.stdout.write(_next(arguments[1:]))
+            sys.stdout.write(command(arguments[1:]))
         except ScanwiseError as error:
             _fail(error)
         except (KeyboardInterrupt, EOFError):
@@ -145,6 +162,59 @@ def _pattern(arguments: Sequence[str]) -> str:
     return "\n".join([*lines, f"Again: {again}"]) + "\n"
 
 
+def _index(arguments: Sequence[str]) -> str:
+    """Write the index of all runs below a folder; return what the terminal shows."""
+    if {"--help", "-h"} & set(arguments):
+        return _INDEX_HELP
+    given = read_values(arguments)
+    for name in given:
+        if name != "root":
+            raise ScanwiseError(f"scanwise index knows no {name!r}", "scanwise index --help shows how")
+    from scanwise.report import write_index
+
+    path, index = write_index(Path(str(given.get("root", "reports"))))
+    listed = "".join(f"  {trouble.path}: {trouble.reason}\n" for trouble in index.troubles)
+    return f"{index!r}\n{listed}Written to {path.as_posix()}\n"
+
+
+def _page(arguments: Sequence[str]) -> str:
+    """Draw a report.json again; return what the terminal shows."""
+    if {"--help", "-h"} & set(arguments):
+        return _PAGE_HELP
+    given = read_values(arguments)
+    for name in given:
+        if name not in ("report", "out"):
+            raise ScanwiseError(f"scanwise page knows no {name!r}", "scanwise page --help shows how")
+    if "report" not in given:
+        raise ScanwiseError("scanwise page needs report=...", "e.g. report=reports/published/heart/report.json")
+    from scanwise.report import render_again
+
+    file = Path(str(given["report"]))
+    file = file / "report.json" if file.is_dir() else file
+    written = render_again(file, Path(str(given.get("out", file.parent))))
+    return "".join(f"Written: {path.as_posix()}\n" for path in written)
+
+
+def _export(arguments: Sequence[str]) -> str:
+    """Write a protocol of a run into a folder; return what the terminal shows."""
+    if not arguments or {"--help", "-h"} & set(arguments):
+        return _EXPORT_HELP
+    which = [argument for argument in arguments if argument.startswith("protocol=")]  # keys are no grammar of Hydra
+    given = read_values([argument for argument in arguments if argument not in which])
+    if len(which) > 1:
+        raise ScanwiseError("'protocol' is there twice", "give it once")
+    for name in given:
+        if name not in ("from_run", "out"):
+            raise ScanwiseError(f"scanwise export knows no {name!r}", "scanwise export --help shows what it knows")
+    for name in ("from_run", "out"):
+        if not given.get(name):
+            raise ScanwiseError(f"scanwise export needs {name}=...", "scanwise export --help shows how")
+    from scanwise.pipeline import load_run
+
+    protocol = which[0].partition("=")[2].strip("'\"") if which else "proposal"
+    return f"{load_run(str(given['from_run'])).export(str(given['out']), protocol)!r}\n"
+
+
 def _next(arguments: Sequence[str]) -> str:
     """Say what to acquire next in one patient; return what the terminal shows."""
     from scanwise.visit import HELP, answer
@@ -185,6 +255,9 @@ def _fail(error: ScanwiseError) -> None:
     sys.stderr.write(f"scanwise: {error}\n")
     sys.exit(EXIT_USER_ERROR)
 
+
+_COMMANDS = {"pattern": _pattern, "index": _index, "page": _page, "export": _export, "next": _next}
+"""What stands in the place of settings, and what the terminal shows then."""
 
 __all__ = ["main"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-STAGES = ("fit", "search", "confirm", "policy", "recommend", "report")
+STAGES = ("fit", "search", "confirm", "explain", "policy", "recommend", "report")
 """The stages in order; ``stage=all`` runs those that are not done yet."""
 
 
@@ -83,6 +83,7 @@ class Config:
     mandatory: list[str] = field(default_factory=list)
     grid: bool = False
     short_list: int = 16
+    doubts: int = 200
     primary: str = "money"
     cohort: Any = None
     menu: MenuConfig = field(default_factory=MenuConfig)
@@ -98,10 +99,10 @@ class Config:
     budget: BudgetConfig = field(default_factory=BudgetConfig)
 
 
-FREE_OF_RUN = ("stage", "from_run", "out", "trainer", "launcher", "evidence", "budget", "primary", "policy")
+FREE_OF_RUN = ("stage", "from_run", "out", "trainer", "launcher", "evidence", "budget", "primary", "policy", "doubts")
 """Settings that may change without making it another run: they do not touch what was fitted, searched or scored."""
 
-KEPT_BY_RUN = ("evidence", "primary", "policy")
+KEPT_BY_RUN = ("evidence", "primary", "policy", "doubts")
 """Those of them that a run keeps when it is asked again and they are not typed."""
 
 ConfigStore.instance().store(name="schema", node=Config)

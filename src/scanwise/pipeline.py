@@ -1,4 +1,4 @@
-"""The stages: fit, search, confirm, policy, recommend, report. The only place that turns configuration into objects."""
+"""The stages from fit to report, and the only place that turns configuration into objects."""
 
 from __future__ import annotations
 
@@ -41,10 +41,12 @@ from scanwise.design import (
     Protocol,
     Scorer,
     Setup,
+    parts_of_today,
 )
 from scanwise.errors import ScanwiseError, did_you_mean
 from scanwise.evidence import ScoreTable, auc_of_rows
-from scanwise.recommend import Finding, Recommendation, Record, Rule, Walks, audit, recommend
+from scanwise.explaining import MOST_PARTS, as_many_of_both, groups_of, pictures_of, score_moved, score_subsets
+from scanwise.recommend import Explained, Finding, Recommendation, Record, Rule, Walks, audit, recommend
 from scanwise.tuning import Measure, objective_of
 
 Progress = Callable[[str, int, int, str], None]
@@ -56,6 +58,12 @@ _FREE_OF_COHORT = ("root", "cache", "workers")
 """Settings of a cohort that change no patient: where its files are, and how many threads make them."""
 _FREE_OF_SEARCH = ("storage",)
 """Settings of a search that change nothing it finds: where its trials are kept."""
+_ASKED = {"explain": ("doubts",), "policy": ("policy", "primary"), "recommend": ("budget", "evidence", "primary")}
+"""Settings that stages depend on beyond what makes the run."""
+_ONCE_ASKED = ("explain", "policy")
+"""Stages that are done anew where these settings are other ones, and not where they are the same."""
+_LEAST_AGAIN = 4
+"""Patients who are made again at least: an AUC needs two of either class."""
 _LOCK_POLL_S = 0.2
 _VERSIONED = ("scanwise", "torch", "lightning", "optuna", "hydra-core", "scikit-learn", "scipy", "numpy", "plotly")
 
@@ -158,7 +166,7 @@ class Run:
         self._check_before_work(wanted)
         for name in wanted:
             # recommend and report take seconds and depend on the budget: they are always made anew
-            if name in ("fit", "search", "confirm", "policy") and self.done(name):
+            if name not in ("recommend", "report") and self.done(name):
                 self._progress(name, 1, 1, "done before")
                 continue
             self._require_earlier(name)
@@ -205,7 +213,7 @@ class Run:
     def done(self, stage: str) -> bool:
         """Whether a stage was completed."""
         entry = self.manifest["stages"].get(stage)
-        return entry is not None and (stage != "policy" or entry.get("asked") == self._asked(stage))
+        return entry is not None and (stage not in _ONCE_ASKED or entry.get("asked") == self._asked(stage))
 
     def recommend(self, budget: Mapping[str, float | None] | Budget | None = None, **limits: float) -> Recommendation:
         """Answer for a budget from the files of this run, in seconds, without torch or optuna.
@@ -270,6 +278,33 @@ class Run:
     def figure(self, card: str) -> Any:
         """Return one figure of the report as a Plotly object, e.g. ``run.figure("front")``."""
         return self.report().figure(card)
+
+    def export(self, out: str | os.PathLike[str], protocol: str = "proposal") -> Any:
+        """Write a protocol into a folder for those who acquire it; see `scanwise.recommend.export`.
+
+        Parameters
+        ----------
+        out : a new or empty folder, or one with this very export.
+        protocol : ``"proposal"``, ``"reference"``, or the key of a protocol of the menu.
+
+        Raises
+        ------
+        ScanwiseError
+            If there is no recommendation yet or no such protocol, or the folder holds something else.
+        """
+        from scanwise.recommend.export import write_export
+
+        self._require_earlier("report")
+        tables = {card.id: card.table for card in self.report().cards if card.table is not None}
+        organ = self.config["cohort"].get("organ") or {}  # what is not virtual does not tell
+        return write_export(
+            Path(out),
+            self.last_recommendation().to_dict(),
+            self.menu,
+            protocol,
+            tables=tables,
+            fov_mm=organ.get("geometry", {}).get("fov_mm"),
+        )
 
     @property
     def dashboard(self) -> Path:
@@ -380,6 +415,48 @@ class Run:
         )
         self._loaded.pop("record", None)
 
+    def _explain(self) -> None:
+        folder, table = self.directory / "explain", self._scores("test")
+        about: dict[str, Any] = {"parts": list(parts_of_today(self.menu))}
+        if len(about["parts"]) <= MOST_PARTS:
+
+            def told(done: int, total: int, words: str) -> None:
+                self._progress("explain", done, total + 1, words)
+
+            subsets = score_subsets(self.menu, self.folds, self.scorer, table, told)
+            write_arrays(folder / "subsets.npz", **subsets.to_arrays())
+        groups, members = groups_of(self.cohort)
+        write_arrays(folder / "groups.npz", members=members)
+        about["groups"] = groups
+        write_json(folder / "pictures.json", pictures_of(self.cohort, self.menu, table, self.config["seed"]))
+        about["doubts"] = self._explain_doubts(folder)
+        write_json(folder / "about.json", about)
+        self._progress("explain", 1, 1, f"{len(groups)} groups of patients")
+
+    def _explain_doubts(self, folder: Path) -> dict[str, Any]:
+        """Score the short list where numbers that patients are made of are other ones; return which, or why not."""
+        asked, fold, doubts = int(self.config["doubts"]), self.folds[0], self.cohort.doubts
+        if not doubts:
+            return {"reason": "the patients are not made of numbers that the literature leaves open"}
+        if asked < _LEAST_AGAIN:
+            return {"reason": f"it was left out (doubts={asked}); doubts=200 stage=explain adds it to a run"}
+        try:
+            reader = self._model.reader(self.menu, self.directory / "fit" / fold.name)
+        except ScanwiseError as error:
+            return {"reason": error.message}
+        label = self.cohort.label
+        patients = as_many_of_both(label, np.asarray(fold.test), asked, self.config["seed"])
+        keys = self._scores("test").protocols
+        probability = score_moved(
+            self.cohort,
+            [Protocol.from_key(key) for key in keys],
+            patients,
+            reader,
+            lambda done, total, words: self._progress("explain", done, total + 1, words),
+        )
+        write_arrays(folder / "doubts.npz", probability=probability, label=label[patients])
+        return {"protocols": list(keys), "moved": [{"where": where, **numbers} for where, numbers in doubts.items()]}
+
     def _policy(self) -> None:
         from scanwise.policy import learn_policy, leave_policy_out
 
@@ -414,11 +491,12 @@ class Run:
         self._progress("recommend", 1, 1, recommendation.content["decision"]["headline"])
 
     def _report(self) -> None:
-        from scanwise.report import write_report
+        from scanwise.report import refresh_index, write_report
 
         self._progress("report", 0, 1, "drawing")
         write_report(read_json(self.directory / "recommendation.json"), self.directory)
-        self._progress("report", 1, 1, self.dashboard.as_posix())
+        problem = refresh_index(self.directory, Path(self.config["out"]))
+        self._progress("report", 1, 1, f"{self.dashboard.as_posix()}{'; ' if problem else ''}{problem}")
 
     # ---- how they do it ---------------------------------------------------------------------------------------
 
@@ -469,7 +547,7 @@ class Run:
             done = entry != self._seen.get(stage) and entry.get("asked") == self._asked(stage)
         elif stage == "report":
             done = "recommend" in self._left_to_others
-        elif stage == "policy":
+        elif stage in _ONCE_ASKED:
             done = self.done(stage)
         else:
             done = True
@@ -478,9 +556,8 @@ class Run:
         return done
 
     def _asked(self, stage: str) -> str:
-        """Return a hash of what a policy or a recommendation answers, beyond what makes the run."""
-        names = ("policy", "primary") if stage == "policy" else ("budget", "evidence", "primary")
-        return hash_json({name: self.config.get(name) for name in names})
+        """Return a hash of the settings a stage depends on beyond what makes the run."""
+        return hash_json({name: self.config.get(name) for name in _ASKED[stage]})
 
     def _fitted(self, fold: Fold) -> str:
         """Return a hash of the networks of a fold: scores of others must not be mixed with theirs."""
@@ -566,18 +643,14 @@ class Run:
 
         about = read_json(self.directory / "cohort.json")
         candidates = read_json(self.directory / "candidates.json")
-        tables = {
-            name: ScoreTable.from_arrays(read_arrays(self.directory / "scores" / f"{name}.npz"))
-            for name in ("tune", "test")
-        }
         stages = self.manifest["stages"]
         walked = read_walks(self.directory / "policy")
         return Record(
             menu=self.menu,
             study=about["card"],
             done=about["done"],
-            tune=tables["tune"],
-            test=tables["test"],
+            tune=self._scores("tune"),
+            test=self._scores("test"),
             places=[(round_, stratum) for round_, stratum in candidates["places"]],
             roles=candidates["roles"],
             searches=candidates["searches"],
@@ -600,6 +673,23 @@ class Run:
                 "model_files": about["split"]["n_folds"],
             },
             walks=None if walked is None else Walks(*walked),
+            explained=self._explained(),
+        )
+
+    def _scores(self, name: str) -> ScoreTable:
+        return ScoreTable.from_arrays(read_arrays(self.directory / "scores" / f"{name}.npz"))
+
+    def _explained(self) -> Explained | None:
+        folder = self.directory / "explain"
+        if "explain" not in self.manifest["stages"]:
+            return None
+        subsets = folder / "subsets.npz"
+        return Explained(
+            about=read_json(folder / "about.json"),
+            subsets=ScoreTable.from_arrays(read_arrays(subsets)) if subsets.exists() else None,
+            members=read_arrays(folder / "groups.npz")["members"],
+            pictures=read_json(folder / "pictures.json"),
+            moved=read_arrays(folder / "doubts.npz") if (folder / "doubts.npz").exists() else None,
         )
 
     @property
@@ -684,7 +774,7 @@ class Run:
 
     def _require_earlier(self, stage: str) -> None:
         for earlier in STAGES[: STAGES.index(stage)]:
-            if not self.done(earlier) and earlier != "policy":  # what holds for everybody stands without one
+            if not self.done(earlier) and earlier not in ("explain", "policy"):  # the advice stands without them
                 raise ScanwiseError(
                     f"stage {stage!r} needs stage {earlier!r}, which this run has not completed",
                     f"start it with stage={earlier}, or everything with stage=all",
@@ -696,7 +786,7 @@ class Run:
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         self._seen[stage] = self.manifest["stages"][stage]
-        if stage in ("policy", "recommend"):
+        if stage in _ASKED:
             self.manifest["stages"][stage]["asked"] = self._asked(stage)
         if stage == "recommend":
             self.manifest["stages"].pop("report", None)  # what was drawn before shows another recommendation

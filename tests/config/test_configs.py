@@ -20,6 +20,7 @@ EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment"]
 NEEDED = {
     ("split", "site"): ("split.learn=[northside]", "split.judge=[southside]"),
     ("cohort", "prostate"): ("cohort.n=60", "cohort.cache=null"),
+    ("cohort", "liver"): ("cohort.n=60", "cohort.cache=null"),
 }
 """What an option cannot do without."""
 QUICK = {
@@ -27,7 +28,7 @@ QUICK = {
     "evidence": ("evidence.n_resamples=100",),
     "amortisedmodel": ("model.steps=3",),
     "imagemodel": ("model.steps=3", "model.width=8", "model.batch_size=16"),
-    "virtualorgan": ("cohort.n=160", "cohort.cache=null"),
+    "virtualorgan": ("cohort.n=160", "cohort.cache=null", "doubts=4"),
     "crossfit": ("split.repeats=1", "split.folds=2", "split.inner=2"),
     "sitesplit": ("split.inner=2",),
 }

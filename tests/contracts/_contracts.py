@@ -74,6 +74,9 @@ def suited_tables(scheme: Scheme) -> dict[str, ShotTable]:
     if scheme.kind.columns == ("angle_rad",):
         angles = np.linspace(0, np.pi, 24, endpoint=False)
         tables["half a turn"] = ShotTable.build([f"a{shot}" for shot in range(24)], what={"angle_rad": angles})
+        tables["tube output"] = ShotTable.build(
+            [f"a{shot}" for shot in range(24)], max_count=6, what={"angle_rad": angles, "standard": np.full(24, 4)}
+        )
     return tables
 
 
@@ -153,9 +156,12 @@ def check_repeatable(scheme: Scheme, shots: ShotTable) -> None:
 def promised(shots: ShotTable, setting: Setting) -> set[int] | None:
     """Return how many shots a setting may take, `None` where the names of its parameters say nothing of it.
 
-    These names mean the same in every scheme: "acceleration", "fraction", "n" with or without "spacing", and names of
-    shots for their counts.
+    These names mean the same in every scheme: "acceleration", "fraction", "n" with or without "spacing", "output" for
+    how often each of them is taken, and names of shots for their counts.
     """
+    if "output" in setting:
+        once = promised(shots, {name: value for name, value in setting.items() if name != "output"})
+        return None if once is None else {int(setting["output"]) * number for number in once}
     n = len(shots)
     train = int(shots.what.get("train_length", np.ones(1))[0])
     whole_trains = [min(number * train, n) for number in range(1, n + 1)]
@@ -181,7 +187,7 @@ def check_exact_length(scheme: Scheme, shots: ShotTable) -> None:
         assert lengths is None or scheme.counts(shots, setting).sum() in lengths
 
 
-LONGER: dict[str, int] = {"acceleration": -1, "fraction": 1, "n": 1, "spacing": -1}
+LONGER: dict[str, int] = {"acceleration": -1, "fraction": 1, "n": 1, "spacing": -1, "output": 1}
 """Which way a parameter lengthens an acquisition; that of a shot does so with its count."""
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from _contracts import MODALITY_CONTRACT, everything, examples, measure
-from _imaging_contract import IMAGING_CONTRACT, RELAXED_CONTRACT, rendered_for, scene_of
+from _imaging_contract import RELAXED_CONTRACT, contract_of, rendered_for, scene_of
 
 import scanwise.modalities
 from scanwise.design import ImagingModality, Measurement, modality_kinds
 from scanwise.modalities import load_all
-from scanwise.modalities._imaging import SimulatedScan
+from scanwise.modalities._imaging import VirtualScan
+from scanwise.modalities.computed_tomography import ComputedTomography
 from scanwise.modalities.diffusion import DiffusionWeighted
 from scanwise.modalities.dynamic import DynamicContrast
 from scanwise.modalities.turbo_spin_echo import TurboSpinEcho
@@ -30,6 +31,19 @@ EXAMPLES: dict[str, ImagingModality] = {
     "one b-value": DiffusionWeighted(
         "b800", b_values=[800], averages=[3], matrix=(13, 8), snr=60.0, reference_voxel_mm3=300.0, parallel_imaging=2.0
     ),
+    "CT without contrast": ComputedTomography(
+        "native",
+        matrix=(13, 8),
+        fov_mm=(96.0, 80.0),
+        views=7,
+        photons=3e4,
+        usual_output=1,
+        max_output=1,
+        kernel="ram_lak",
+        window_hu=(-1000.0, 1000.0),
+        electronic_photons=0.0,
+        schemes=["sparse_views"],
+    ),
     "one coil, lines along x": TurboSpinEcho(
         "single", phase_axis="x", n_coils=1, train_length=8, matrix=(13, 16), snr=60.0, reference_voxel_mm3=150.0
     ),
@@ -37,11 +51,17 @@ EXAMPLES: dict[str, ImagingModality] = {
 
 
 def test_all_kinds_are_there():
-    assert {*KINDS, *MISSING} >= {"turbo_spin_echo", "flair", "t1w", "dwi", "dce", "radial_t1w"}
+    assert {*KINDS, *MISSING} >= {"turbo_spin_echo", "flair", "t1w", "dwi", "dce", "dce_lines", "radial_t1w", "ct"}
 
 
-@pytest.mark.parametrize("check", [*MODALITY_CONTRACT, *IMAGING_CONTRACT], ids=lambda check: check.__name__)
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize(
+    ("example", "check"),
+    [
+        pytest.param(example, check, id=f"{example}-{check.__name__}")
+        for example, modality in EXAMPLES.items()
+        for check in (*MODALITY_CONTRACT, *contract_of(modality))
+    ],
+)
 def test_imaging_modality(example, check):
     check(EXAMPLES[example])
 
@@ -55,7 +75,7 @@ def test_gradients_in_the_counts(example, check):
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_a_blank_object_is_noise_alone(example):
     modality = copy.copy(EXAMPLES[example])
-    assert isinstance(modality, SimulatedScan)
+    assert isinstance(modality, VirtualScan)
     modality.blank = True
 
     data = modality.synthesise(scene_of(3, rendered_for(modality)))
@@ -132,7 +152,7 @@ def test_a_new_imaging_modality_is_one_file(tmp_path: Path, monkeypatch):
     try:
         load_all()
         newcomer = modality_kinds()["made_up_tomography"].example()
-        for check in (*MODALITY_CONTRACT, *IMAGING_CONTRACT):
+        for check in (*MODALITY_CONTRACT, *contract_of(newcomer)):
             check(newcomer)
     finally:
         sys.modules.pop("scanwise.modalities.made_up_tomography", None)
@@ -190,23 +210,56 @@ class Brighter(TurboSpinEcho):
         return (super().synthesise(scene) * scene.noise[:, None, None, None]).astype(np.float16)
 
 
+class Numb(ComputedTomography):
+    """Its photons do not follow the tube."""
+
+    def measure(self, data, counts, rng):
+        measured = super().measure(data, np.minimum(counts, 1), rng)
+        return Measurement(measured.data, np.where(measured.counts, counts, 0))
+
+
+class Silent(ComputedTomography):
+    """Its scanners are all alike."""
+
+    def synthesise(self, scene):
+        data = super().synthesise(scene)
+        data[:, 1] = 0
+        return data
+
+
+class Magnetic(ComputedTomography):
+    def synthesise(self, scene):
+        return (super().synthesise(scene) * scene.field_t[:, None, None, None]).astype(np.float16)
+
+
+class Dim(ComputedTomography):
+    """Its electronics are as loud as the photons."""
+
+    def measure(self, data, counts, rng):
+        return super().measure(data, np.minimum(counts, 1), rng)
+
+
 @pytest.mark.parametrize(
     ("broken", "by"),
     [
-        (Deaf, "check_noise"),
-        (Deaf, "check_more_is_better"),
+        (Deaf, "check_thermal_noise"),
+        (Deaf, "check_averaging"),
         (Frozen, "check_random_state"),
         (Entangled, "check_streams_per_patient"),
         (Gullible, "check_absent_shots_say_nothing"),
-        (Raw, "check_patients_are_on_their_own"),
+        (Raw, "check_any_scale"),
         (Magnitude, "check_images"),
-        (Mixed, "check_patients_are_on_their_own"),
+        (Mixed, "check_any_scale"),
         (Tolerant, "check_bad_measurements"),
-        (Brighter, "check_synthesis"),
+        (Brighter, "check_images_over_the_noise"),
+        (Numb, "check_photon_noise"),
+        (Silent, "check_photon_noise"),
+        (Magnetic, "check_no_magnet"),
+        (Dim, "check_many_photons"),
     ],
 )
 def test_the_contract_finds_what_is_broken(broken, by):
-    check = next(check for check in IMAGING_CONTRACT if check.__name__ == by)
+    check = next(check for check in contract_of(broken.example()) if check.__name__ == by)
     check(broken.__base__.example())
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         check(broken.example())

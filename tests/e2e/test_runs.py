@@ -157,7 +157,8 @@ def test_a_budget_may_be_given_in_several_ways(home):
 def test_what_is_printed_is_readable(home):
     run = scanwise.load_run(only_run(home))
 
-    assert repr(run) == f"Run('{only_run(home).as_posix()}'; done: fit, search, confirm, policy, recommend, report)"
+    done = "fit, search, confirm, explain, policy, recommend, report"
+    assert repr(run) == f"Run('{only_run(home).as_posix()}'; done: {done})"
     text = repr(run.last_recommendation())
     assert text.startswith("Recommendation (no limit): ")
     assert "AUC ." in text

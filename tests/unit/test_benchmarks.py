@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from scanwise.artifacts import read_json
+from scanwise.errors import ScanwiseError
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "experiments" / "benchmarks"
 DATA = Path(os.environ.get("SCANWISE_DATA", "../shared/data"))
@@ -183,6 +184,8 @@ def test_growth_by_least_squares_takes_what_the_ones_before_do_not_say(script: A
     assert set(patterns.greedy_linear(curved, target, 2)) in ({1, 3}, {2, 3})
     assert 0 not in patterns.greedy_linear(curved, target, 2, np.array([1.0, 1.0, 1.0, 3.0]))
     assert sorted(patterns.greedy_linear(curved, target, 4)) == [0, 1, 2, 3]
+    twice = np.stack([np.ones(400), first, first, second], axis=1)  # one says nothing, one nothing new
+    assert patterns.greedy_linear(twice, np.stack([first, 0.5 * second], axis=1), 4) in ([1, 3, 0, 2], [2, 3, 0, 1])
 
 
 def test_exchange_ends_where_no_pair_is_better(script: Any) -> None:
@@ -200,10 +203,26 @@ def test_mnist_is_read_from_few_coefficients(script: Any, tmp_path: Path) -> Non
     check(content, tmp_path, "mnist_patterns", 6)
 
 
+@pytest.mark.skipif(
+    not (DATA / "mnist_t10k").is_dir(), reason="images of digits are needed: set SCANWISE_DATA to their folder"
+)
+def test_mnist_is_looked_at_pixel_by_pixel(script: Any, tmp_path: Path) -> None:
+    few = ["--seeds", "1", "--steps", "20", "--images", "300", "--judges", "40"]
+    few += ["--keep", str(tmp_path / "kept.json"), "--out", str(tmp_path / "found")]
+    content = script("mnist_policies").main(few)
+    check(content, tmp_path / "found", "mnist_policies", 6)
+    assert script("mnist_policies").main(few)["targets"] == content["targets"]
+
+
 def test_prostate_patterns_are_compared_at_equal_minutes(script: Any, tmp_path: Path) -> None:
     tiny = ["--seeds", "1", "--trials", "6", "--steps", "2", "--budgets", "15", "23"]
-    content = script("prostate_patterns").main(prostates(tmp_path, *tiny))
+    kept = ["--keep", str(tmp_path / "kept.json")]
+    content = script("prostate_patterns").main(prostates(tmp_path, *tiny, *kept))
     check(content, tmp_path / "found", "prostate_patterns", 16)
+    again = script("prostate_patterns").main(prostates(tmp_path, *tiny, *kept))
+    assert again["targets"] == content["targets"]
+    with pytest.raises(ScanwiseError, match="other settings"):
+        script("prostate_patterns").main(prostates(tmp_path, *tiny[:-1], *kept))
 
 
 @needs_data
@@ -227,9 +246,11 @@ def test_staged_tests_are_decided_patient_by_patient(script: Any, tmp_path: Path
 
 
 def test_objectives_are_compared_at_equal_lines(script: Any, tmp_path: Path) -> None:
-    tiny = ["--seeds", "2", "--steps", "2", "--learned-steps", "1", "--swaps", "0"]
-    content = script("objective_study").main(prostates(tmp_path, *tiny))
+    tiny = ["--steps", "2", "--learned-steps", "1", "--swaps", "0", "--keep", str(tmp_path / "kept.json")]
+    script("objective_study").main(prostates(tmp_path, *tiny, "--seeds", "1"))
+    content = script("objective_study").main(prostates(tmp_path, *tiny, "--seeds", "2"))
     check(content, tmp_path / "found", "objective_study", 9)
+    assert any("taken over" in note for note in content["notes"])
     assert len(content["tables"]["16 of 64 lines"]) == 6
 
 

@@ -84,6 +84,7 @@ class Cohort:
     shots : shot names per modality, in the order of the menu.
     titles : names of the modalities for people.
     covariates : ``{name: values of shape (patients,)}``, NaN where not known.
+    words : what values of covariates are called, ``{covariate: {value: word}}``.
     patient : one identifier per row, or `None` where each row is known to be a patient of its own.
     about : texts for the data card.
     files : ``{path: SHA-256}`` of what was read.
@@ -93,6 +94,9 @@ class Cohort:
     digests : ``{modality: digest}`` of data that are hashed already, such as memory maps, and ``"lesions"``.
     assumptions : numbers that made-up patients rest on and nobody measured, as plain data.
     truth : what was drawn to make up patients, as arrays.
+    doubts : means that made-up patients rest on and the literature leaves open, ``{where: {low, value, high}}``; `low`
+        and `high` are one standard deviation away.
+    redraw : makes some of the patients again with such means moved; see `redrawn`.
 
     Memory maps and arrays that own their memory and are read-only are kept as they are, all others are copied.
 
@@ -114,6 +118,7 @@ class Cohort:
         shots: Mapping[str, Sequence[str]] | None = None,
         titles: Mapping[str, str] | None = None,
         covariates: Mapping[str, ArrayLike] | None = None,
+        words: Mapping[str, Mapping[float, str]] | None = None,
         patient: Sequence[str] | None = None,
         about: About | None = None,
         files: Mapping[str, str] | None = None,
@@ -123,6 +128,8 @@ class Cohort:
         digests: Mapping[str, str] | None = None,
         assumptions: Sequence[Mapping[str, Any]] = (),
         truth: Mapping[str, NDArray[Any]] | None = None,
+        doubts: Mapping[str, Mapping[str, float]] | None = None,
+        redraw: Callable[[Patients, Mapping[str, float]], Cohort] | None = None,
     ) -> None:
         self.name = name
         self.about = about or About()
@@ -133,11 +140,14 @@ class Cohort:
         self._shots = {modality: tuple((shots or {}).get(modality, ())) for modality in self._data}
         self._titles = {modality: (titles or {}).get(modality, modality.replace("_", " ")) for modality in self._data}
         self._covariates = {key: np.array(values, dtype=np.float64) for key, values in (covariates or {}).items()}
+        self._words = {key: dict(named) for key, named in (words or {}).items()}
         self._files = dict(files or {})
         self._digests = dict(digests or {})
         self._lesions = lesions
         self._assumptions = tuple(assumptions)
         self._truth = dict(truth or {})
+        self._doubts = {where: dict(numbers) for where, numbers in (doubts or {}).items()}
+        self._redraw = redraw
         self._targets = {key: np.array(values) for key, values in (targets or {}).items()}
         for key, values in self._targets.items():
             if not np.isin(values, CLASSES).all():
@@ -187,6 +197,11 @@ class Cohort:
         """``{name: values of shape (patients,)}``, NaN where not known, read-only."""
         return dict(self._covariates)
 
+    @property
+    def words(self) -> Mapping[str, Mapping[float, str]]:
+        """``{covariate: {value: word}}``: what values of covariates are called."""
+        return {key: dict(named) for key, named in self._words.items()}
+
     def data(self, modality: str, patients: Patients) -> NDArray[Any]:
         """Return a copy of the data of one modality, shape ``(patients, ...)``, NaN where a patient lacks it."""
         return np.asarray(self._data[self._known(modality)][np.asarray(patients, dtype=np.int64)])
@@ -216,6 +231,28 @@ class Cohort:
     def truth(self) -> Mapping[str, NDArray[Any]]:
         """What was drawn to make up these patients; empty for real ones. For checks, never for a model."""
         return dict(self._truth)
+
+    @property
+    def doubts(self) -> Mapping[str, Mapping[str, float]]:
+        """``{where: {low, value, high}}`` of the means that made-up patients rest on; empty where nobody is made up."""
+        return {where: dict(numbers) for where, numbers in self._doubts.items()}
+
+    def redrawn(self, patients: Patients, moved: Mapping[str, float]) -> Cohort:
+        """Return some patients as they would be if means of `doubts` were other ones, and all else the same.
+
+        Parameters
+        ----------
+        patients : row numbers; the rows of the new cohort are in this order.
+        moved : ``{where: by how many standard deviations}``.
+
+        Raises
+        ------
+        ScanwiseError
+            If the patients are not made up or all of one class, or there is no doubt about a number.
+        """
+        if self._redraw is None:
+            raise ScanwiseError(f"the patients of {self.name!r} cannot be drawn again", "only made-up patients can")
+        return self._redraw(np.asarray(patients, dtype=np.int64), dict(moved))
 
     def __len__(self) -> int:
         return len(self._label)

@@ -38,6 +38,8 @@ class ColumnRule:
     high: float = np.inf
     """Smallest and largest value that is possible at all."""
     unit: str = ""
+    words: tuple[str, ...] = ()
+    """What levels are called where reports group patients by them, in their order."""
 
     @classmethod
     def from_mapping(cls, column: str, rule: Mapping[str, Any] | None) -> ColumnRule:
@@ -55,6 +57,14 @@ class ColumnRule:
         for key in ("low", "high"):
             if key in told:
                 told[key] = _plain_number(f"{key} of column {column!r}", told[key])
+        if "words" in told:
+            told["words"] = tuple(str(word) for word in told["words"])
+            if len(told["words"]) != len(told.get("levels", ())):
+                raise ScanwiseError(
+                    f"column {column!r} needs one word per level, but has {len(told['words'])} words for "
+                    f"{len(told.get('levels', ()))} levels",
+                    "write words: [...] in the order of levels: [...]",
+                )
         return cls(**told)
 
     def broken_by(self, value: float) -> str:
@@ -87,7 +97,7 @@ class TableCohort:
     site : column of the site; `None` = by file.
     patient : column of the patient identifier; `None` = every row is a patient.
     sites : the sites to use; `None` = all.
-    columns : ``{column: {levels, absent, low, high, unit}}``, what cells may hold.
+    columns : ``{column: {levels, words, absent, low, high, unit}}``, what cells may hold.
     exclude : globs of columns that no glob of the layout may take.
     covariates : columns that describe the patient and are no test (they may be tests as well).
     about : texts of the data card, see `About`.
@@ -230,6 +240,11 @@ class TableCohort:
             shots={modality: tuple(shots) for modality, shots in taken.items()},
             titles={} if menu is None else {name: modality.title for name, modality in menu.modalities.items()},
             covariates={name: cells[name] for name in self.covariates},
+            words={
+                name: dict(zip(rule.levels, rule.words, strict=True))
+                for name, rule in self._rules.items()
+                if name in self.covariates and rule.words
+            },
             patient=patient,
             about=replace(about, notes=(*about.notes, *book.notes(), *off_menu)),
             files={sheet.path: sha256_file(Path(self.root) / sheet.path) for sheet in sheets},

@@ -1,6 +1,6 @@
 """The vocabulary: shots, set-ups, costs, schemes, modalities, menus, protocols. numpy only."""
 
-from scanwise.design.angle_schemes import GoldenAngle, LimitedAngle, SparseViews
+from scanwise.design.angle_schemes import GoldenAngle, GoldenViews, LimitedAngle, SparseViews
 from scanwise.design.cost import COST_AXES, Budget, Cost, amount
 from scanwise.design.data import (
     Column,
@@ -22,7 +22,7 @@ from scanwise.design.line_schemes import (
     PoissonDisc,
     VariableDensity,
 )
-from scanwise.design.menu import BillItem, Menu
+from scanwise.design.menu import BillItem, Menu, parts_of_today, subsets_of_today
 from scanwise.design.modality import Measurement, Modality, modality_kinds, register_modality
 from scanwise.design.pattern import SamplingPattern, sampling_pattern
 from scanwise.design.protocol import Protocol
@@ -42,6 +42,7 @@ from scanwise.design.shot_kinds import (
 )
 from scanwise.design.shots import Setup, ShotTable
 from scanwise.design.volume_schemes import PoissonDisc2D, VariableDensity2D
+from scanwise.design.words import capitalised, listed
 
 __all__ = [
     "ANY_SHOTS",
@@ -65,6 +66,7 @@ __all__ = [
     "Fold",
     "GaussianDensity",
     "GoldenAngle",
+    "GoldenViews",
     "ImagingModality",
     "KtLattice",
     "KtRandom",
@@ -97,9 +99,12 @@ __all__ = [
     "VariableDensity2D",
     "Whole",
     "amount",
+    "capitalised",
+    "listed",
     "make_scheme",
     "modality_kinds",
     "panel_features",
+    "parts_of_today",
     "random_counts",
     "random_protocol",
     "register_modality",
@@ -108,4 +113,5 @@ __all__ = [
     "sampling_pattern",
     "schemes",
     "settings_of",
+    "subsets_of_today",
 ]

@@ -54,10 +54,14 @@ class ThinningScheme(Scheme):
         return self.searched
 
     def settings(self, shots: ShotTable) -> Iterator[Setting]:
-        """Iterate over the product of the values in `_GRID`; of equal patterns the first is kept."""
-        names = [parameter.name for parameter in self.searched]
-        product = itertools.product(*(_GRID[name] for name in names))
+        """Iterate over the product of the values of every parameter; of equal patterns the first is kept."""
+        names = [parameter.name for parameter in self.parameters(shots)]
+        product = itertools.product(*(self._values(name, shots) for name in names))
         return distinct(self, shots, (dict(zip(names, values, strict=True)) for values in product))
+
+    def _values(self, name: str, shots: ShotTable) -> tuple[Value, ...]:
+        """Return the values of a parameter on the exact lattice, the one of the longest acquisition first."""
+        return _GRID[name]
 
     def _counts(self, shots: ShotTable, setting: Setting) -> NDArray[np.int64]:
         length = _length(shots, setting)

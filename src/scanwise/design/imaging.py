@@ -22,8 +22,14 @@ TISSUE_MAPS: Mapping[str, tuple[float, float]] = {
     "ktrans_per_s": (0.0, 0.1),
     "ve": (0.01, 1.0),
     "vp": (0.0, 0.5),
+    "attenuation_per_cm": (0.0, 2.0),
+    "iodine_mg_per_ml": (0.0, 50.0),
 }
-"""The properties of tissue that a virtual organ may render, with the range that is physical."""
+"""The properties of tissue that a virtual organ may render, with the range that is physical.
+
+The last two are what X-rays see: linear attenuation without contrast agent at the effective energy of the beam, and the
+concentration of iodine when a scan after contrast is taken.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +41,7 @@ class Scene:
     maps : properties of the tissue (`TISSUE_MAPS`), float32, shape ``(patients, y, x)`` each, rendered more finely than
         any scan of them.
     fov_mm : field of view ``(y, x)`` [mm].
-    field_t : main field, shape ``(patients,)`` [T].
+    field_t : main field, shape ``(patients,)`` [T]; of no meaning to X-rays, as `gain` is.
     noise : standard deviation of the noise relative to the reference of each modality, shape ``(patients,)``.
     gain : what is left of the receive sensitivity after the coils are combined, shape ``(patients, y, x)``.
     arterial_scale : contrast agent that reaches the organ relative to the population, shape ``(patients,)``.
@@ -97,15 +103,24 @@ class ImagingModality(Modality):
 
     Complete data of a patient are noise-free images over the standard deviation of the noise of one acquisition, so a
     shot that is taken once has noise of unit variance in its real and in its imaginary part, whatever the scanner.
+    Where photons are counted (`counts_photons`) the noise depends on what they have come through: complete data are
+    then in physical units.
 
     Attributes
     ----------
     matrix : ``(y, x)`` of the reconstructed images.
     channels : what each reconstructed image is, in words.
+    counts_photons : whether the noise is that of counted photons.
     """
 
     matrix: tuple[int, int]
     channels: tuple[str, ...]
+    counts_photons: bool = False
+
+    @property
+    def shown_channels(self) -> tuple[int, ...]:
+        """Which of the images people look at first, two at most; a report shows them."""
+        return tuple(range(len(self.channels)))[-2:]
 
     @abstractmethod
     def synthesise(self, scene: Scene) -> NDArray[np.float16]:

@@ -25,6 +25,20 @@ class BillItem:
     cost: Cost
 
 
+def parts_of_today(menu: Menu) -> tuple[str, ...]:
+    """Return what today's protocol consists of beyond what is always done, in the order of the menu."""
+    return tuple(n for n in menu.modalities if n in menu.reference.modalities and n not in menu.always.modalities)
+
+
+def subsets_of_today(menu: Menu, parts: Sequence[str]) -> list[Protocol]:
+    """Return every subset of parts of today's protocol, as it is acquired today; part 0 is the lowest bit."""
+    always = {name: menu.always.counts(name) for name in menu.always.modalities}
+    return [
+        Protocol({**always, **{name: menu.reference.counts(name) for at, name in enumerate(parts) if subset >> at & 1}})
+        for subset in range(2 ** len(parts))
+    ]
+
+
 class Menu:
     """The modalities of a study, what they cost together, and what is done today.
 

@@ -88,6 +88,17 @@ class Modality(ABC):
         inside = " + ".join(words) if len(words) <= 6 else f"{len(words)} of {len(self.shots)} shots"
         return f"{self.title} ({inside})"
 
+    def console(self, counts: Sequence[int]) -> dict[str, Any]:
+        """Return what is set at the console to acquire these counts, ``{setting: plain value}``, units in the names.
+
+        ``sequence`` names the kind of sequence. Empty where there is nothing to set, as for a blood test.
+
+        Parameters
+        ----------
+        counts : how often each shot is taken, shape ``(shots,)``.
+        """
+        return {}
+
     def check(self, protocol: Protocol) -> NDArray[np.int64]:
         """Return the counts of this modality, shape ``(shots,)``, after checking them against the shot table."""
         counts = protocol.array(self.name, len(self.shots))

@@ -15,6 +15,7 @@ from scanwise.evidence.intervals import (
 from scanwise.evidence.operating import NetBenefit, net_benefit, sensitivity_at_specificity
 from scanwise.evidence.roc import AucEstimates, auc, auc_of_rows, auc_with_covariance, resampled_roc, roc_points
 from scanwise.evidence.scores import ScoreTable
+from scanwise.evidence.shapley import interaction_weights, shapley_weights
 
 __all__ = [
     "Assessment",
@@ -36,6 +37,7 @@ __all__ = [
     "calibration",
     "compare",
     "holm",
+    "interaction_weights",
     "log_loss",
     "logit_interval",
     "net_benefit",
@@ -44,6 +46,7 @@ __all__ = [
     "resampled_roc",
     "roc_points",
     "sensitivity_at_specificity",
+    "shapley_weights",
     "short",
     "simultaneous_intervals",
     "wilson_interval",

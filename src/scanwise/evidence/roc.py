@@ -134,11 +134,25 @@ class AucEstimates:
         for scores that rank all patients alike.
         """
         row = self.protocols.index(reference)
-        contrast = self.influence - self.influence[row]
-        given = np.einsum("pi,pi->p", contrast, contrast)
-        shared = np.diag(self.shared) + self.shared[row, row] - 2 * self.shared[:, row]
+        weights = np.eye(len(self.protocols))
+        weights[:, row] -= 1.0
+        return self.combine(weights)
+
+    def combine(self, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Return weighted sums of the AUCs and their standard errors, both of shape ``(sums,)``.
+
+        Paired: what the protocols say about a patient is summed before squaring.
+
+        Parameters
+        ----------
+        weights : shape ``(sums, protocols)``; for differences they sum to 0.
+        """
+        weight = np.asarray(weights, dtype=np.float64)
+        contrast = weight @ self.influence
+        given = np.einsum("si,si->s", contrast, contrast)
+        shared = np.einsum("sp,pq,sq->s", weight, self.shared, weight)
         variance = given + np.clip(shared, 0.0, MAX_SHARED_LEARNING * given)
-        return self.value - self.value[row], np.sqrt(variance)
+        return weight @ self.value, np.sqrt(variance)
 
 
 def auc_with_covariance(table: ScoreTable, keys: Sequence[str] | None = None) -> AucEstimates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, TypedDict, Unpack
 
@@ -140,6 +141,18 @@ class LineScan(KspaceScan):
             for pattern, patients in groups.items():
                 image[:, :, patients] = _inverse(pattern, self._prior_snr, self._array) @ right[:, :, patients]
         return self._turned(image.permute(2, 1, 0))
+
+    def console(self, counts: Sequence[int]) -> dict[str, Any]:
+        """Return the axis of the phase encoding and the timing of the echo train, where there is one."""
+        settings = {**super().console(counts), "phase_axis": self.phase_axis}
+        if self.train is not None:
+            settings |= {
+                "repetition_time_s": self.train.repetition_time_s,
+                "echo_time_s": self.train.effective_echo_time_s,
+                "echo_spacing_s": self.train.spacing_s,
+                "echo_train_length": self.train.length,
+            }
+        return settings
 
     def _geometry(self) -> dict[str, Any]:
         return {**super()._geometry(), "phase_axis": self.phase_axis}

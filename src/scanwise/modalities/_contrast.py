@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -19,9 +20,14 @@ _ROWS = 1024
 
 def kinetic_table(time_s: Sequence[float], *, arrival_s: float, dose_mmol_per_kg: float) -> ToftsTable:
     """Return extended Tofts for frame times, with the arterial input of a population (Parker 2006)."""
+    return _table(tuple(float(time) for time in time_s), float(arrival_s), float(dose_mmol_per_kg))
+
+
+@lru_cache(maxsize=16)
+def _table(time_s: tuple[float, ...], arrival_s: float, dose_mmol_per_kg: float) -> ToftsTable:
     return ToftsTable.build(
         time_s=torch.tensor(time_s, dtype=torch.float64),
-        aif=ParkerAif(arrival_s=float(arrival_s), dose_mmol_per_kg=float(dose_mmol_per_kg)),
+        aif=ParkerAif(arrival_s=arrival_s, dose_mmol_per_kg=dose_mmol_per_kg),
         low_per_s=_SLOWEST_PER_S,
         high_per_s=_FASTEST_PER_S,
         rows=_ROWS,

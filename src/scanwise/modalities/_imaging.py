@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Required, TypedDict
+from typing import Any, Required, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -28,21 +28,141 @@ Noise = np.random.Generator | Sequence[np.random.Generator]
 """Source of measurement noise: one stream for all patients, or one for each."""
 
 
-class ScanSettings(TypedDict, total=False):
-    """Settings that every simulated scan has; see `SimulatedScan` for their meaning."""
+class VirtualScanSettings(TypedDict, total=False):
+    """Settings that every scan of virtual patients has; see `VirtualScan` for their meaning."""
 
     title: str
     matrix: Sequence[int]
     slice_mm: float
-    snr: Required[float]
-    reference_voxel_mm3: Required[float]
-    reference_field_t: float
-    field_exponent: float
     schemes: Sequence[str]
     blank: bool
 
 
-class SimulatedScan(ImagingModality):
+class ScanSettings(VirtualScanSettings, total=False):
+    """Settings that every simulated scan with thermal noise has; see `SimulatedScan` for their meaning."""
+
+    snr: Required[float]
+    reference_voxel_mm3: Required[float]
+    reference_field_t: float
+    field_exponent: float
+
+
+class VirtualScan(ImagingModality):
+    """A scan of virtual patients.
+
+    Parameters
+    ----------
+    name : identifier, lower case.
+    title : name for people.
+    matrix : ``(y, x)`` of the images.
+    slice_mm : thickness of the slice [mm].
+    schemes : names of sampling schemes on offer, the first is the default.
+    blank : the object is uniform, so that only noise is measured: a negative control.
+
+    Raises
+    ------
+    ScanwiseError
+        For a setting that is not physical.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        title: str = "",
+        matrix: Sequence[int] = (64, 64),
+        slice_mm: float = 3.0,
+        schemes: Sequence[str] = ("whole",),
+        blank: bool = False,
+    ) -> None:
+        self.name = name
+        self.title = title or name.replace("_", " ")
+        if len(matrix) != 2 or not all(float(n).is_integer() and n >= 2 for n in matrix):
+            raise ScanwiseError(
+                f"the matrix of {name!r} must be two whole numbers (y, x) of at least 2, but is {list(matrix)}"
+            )
+        self.matrix = (int(matrix[0]), int(matrix[1]))
+        if not 0 < slice_mm < float("inf"):
+            raise ScanwiseError(f"the slice of {name!r} must be thicker than 0 mm, but {slice_mm=}")
+        self.slice_mm = float(slice_mm)
+        self.schemes = tuple(make_scheme(scheme) for scheme in schemes)
+        self.blank = blank
+
+    @property
+    def images(self) -> int:
+        """Number of images in complete data."""
+        return 1
+
+    @abstractmethod
+    def relaxed(self, data: NDArray[Any], counts: Tensor, rng: Noise) -> Tensor:
+        """Return what `reconstruct` makes of `measure`, with gradients in the counts, ``(patients, channels, y, x)``.
+
+        Where the counts are whole the images are the same, noise included. The gradient of a shot that was taken is
+        that of its noise and of its weight in the reconstruction; of one that was not, what it would add if it were.
+
+        Parameters
+        ----------
+        data : complete data, shape ``(patients, images, y, x)``; all patients must have all of it.
+        counts : how often each shot is taken, float, shape ``(shots,)``.
+        rng : source of measurement noise.
+        """
+
+    def _complete(self, data: NDArray[Any], counts: Tensor) -> Tensor:
+        """Return complete data as float32 and refuse, for `relaxed`, patients without and counts of another table."""
+        whole = np.rint(counts.detach().numpy()).astype(np.int64)
+        images, taken = self._acquired(data, np.ones_like(whole) if whole.shape == (len(self.shots),) else whole)
+        if not taken.all():
+            raise ScanwiseError(
+                f"gradients need all of {self.name!r} of every patient, but {int((~taken.all(1)).sum())} lack some",
+                "leave these patients out",
+            )
+        return images
+
+    def _acquired(self, data: NDArray[Any], counts: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
+        """Return complete data as float32 with zeros for images that are not there, and counts as really taken.
+
+        Counts come back with the shape ``(patients, shots)`` and zero where the image of a shot, or where all shots
+        make one image that image, is not there (NaN).
+        """
+        images, there = self._images(data)
+        return images, np.where(there, self._checked(counts, len(data)), 0)
+
+    def _images(self, data: NDArray[Any]) -> tuple[Tensor, NDArray[np.bool_]]:
+        """Return complete data as float32 with zeros for images that are not there, and which are: (patients, images).
+
+        Raises
+        ------
+        ScanwiseError
+            If the data are those of another matrix.
+        """
+        shape = (self.images, *self.matrix)
+        if data.ndim != 4 or data.shape[1:] != shape:
+            raise ScanwiseError(
+                f"data of {self.name!r} must have shape (patients, {', '.join(map(str, shape))}), but have "
+                f"{data.shape}",
+                "all patients of a cohort need one matrix size: resample, or give the modality that matrix",
+            )
+        images = torch.from_numpy(data.astype(np.float32))
+        there = ~images.sum(dim=(-2, -1)).isnan()
+        if not there.all():
+            images = torch.where(there[:, :, None, None], images, 0.0)
+        return images, there.numpy()
+
+    def _checked(self, counts: NDArray[np.int64], patients: int) -> NDArray[np.int64]:
+        """Return counts of shape ``(patients, shots)``, checked against the shot table."""
+        counts = np.asarray(counts)
+        if counts.shape not in ((len(self.shots),), (patients, len(self.shots))):
+            raise ScanwiseError(
+                f"{self.name!r} has {len(self.shots)} shots and {patients} patients are measured, but the counts have "
+                f"the shape {counts.shape}",
+                "give one count per shot, for all patients alike or for each",
+            )
+        if not np.issubdtype(counts.dtype, np.integer) or (counts.size and counts.min() < 0):
+            raise ScanwiseError(f"the counts of {self.name!r} must be whole numbers >= 0, but are {counts!r:.80}")
+        return np.broadcast_to(counts, (patients, len(self.shots)))
+
+
+class SimulatedScan(VirtualScan):
     """A scan of virtual patients, from tissue properties to images over the noise of one acquisition.
 
     The object is real and has the grid of the scan's field of view: its phase is taken as known and removed, which no
@@ -50,16 +170,11 @@ class SimulatedScan(ImagingModality):
 
     Parameters
     ----------
-    name : identifier, lower case.
-    title : name for people.
-    matrix : ``(y, x)`` of the images; the field of view is that of the scene.
-    slice_mm : thickness of the slice [mm].
+    name, settings : see `VirtualScan`; the field of view is that of the scene, a blank object gives no signal.
     snr : signal of proton density 1, before relaxation, over the standard deviation of the noise (of its real part)
         when every shot that makes one image is taken once, at the reference voxel and field.
     reference_voxel_mm3, reference_field_t : voxel [mm^3] and main field [T] at which `snr` holds.
     field_exponent : how the signal-to-noise ratio grows with the field, see `NoiseReference`.
-    schemes : names of sampling schemes on offer, the first is the default.
-    blank : the object gives no signal, so that only noise is measured: a negative control.
 
     Raises
     ------
@@ -74,26 +189,13 @@ class SimulatedScan(ImagingModality):
         self,
         name: str,
         *,
-        title: str = "",
-        matrix: Sequence[int] = (64, 64),
-        slice_mm: float = 3.0,
         snr: float,
         reference_voxel_mm3: float,
         reference_field_t: float = 3.0,
         field_exponent: float = 1.0,
-        schemes: Sequence[str] = ("whole",),
-        blank: bool = False,
+        **settings: Unpack[VirtualScanSettings],
     ) -> None:
-        self.name = name
-        self.title = title or name.replace("_", " ")
-        if len(matrix) != 2 or not all(float(n).is_integer() and n >= 2 for n in matrix):
-            raise ScanwiseError(
-                f"the matrix of {name!r} must be two whole numbers (y, x) of at least 2, but is {list(matrix)}"
-            )
-        self.matrix = (int(matrix[0]), int(matrix[1]))
-        if not 0 < slice_mm < float("inf"):
-            raise ScanwiseError(f"the slice of {name!r} must be thicker than 0 mm, but {slice_mm=}")
-        self.slice_mm = float(slice_mm)
+        super().__init__(name, **settings)
         self.noise_reference = NoiseReference(
             snr=snr,
             voxel_volume_mm3=reference_voxel_mm3,
@@ -101,13 +203,6 @@ class SimulatedScan(ImagingModality):
             field_t=reference_field_t,
             field_exponent=field_exponent,
         )
-        self.schemes = tuple(make_scheme(scheme) for scheme in schemes)
-        self.blank = blank
-
-    @property
-    def images(self) -> int:
-        """Number of images in complete data."""
-        return 1
 
     @property
     def noise_factor(self) -> float:
@@ -127,20 +222,6 @@ class SimulatedScan(ImagingModality):
         Returns
         -------
         Shape ``(patients, images, y, x)``.
-        """
-
-    @abstractmethod
-    def relaxed(self, data: NDArray[Any], counts: Tensor, rng: Noise) -> Tensor:
-        """Return what `reconstruct` makes of `measure`, with gradients in the counts, ``(patients, channels, y, x)``.
-
-        Where the counts are whole the images are the same, noise included. The gradient of a shot that was taken is
-        that of its noise and of its weight in the reconstruction; of one that was not, what it would add if it were.
-
-        Parameters
-        ----------
-        data : complete data, shape ``(patients, images, y, x)``; all patients must have all of it.
-        counts : how often each shot is taken, float, shape ``(shots,)``.
-        rng : source of measurement noise.
         """
 
     def noise_sd(self, scene: Scene) -> NDArray[np.float32]:
@@ -175,6 +256,10 @@ class SimulatedScan(ImagingModality):
             arterial_scale = torch.from_numpy(scene.arterial_scale[rows].astype(np.float32))[:, None, None]
             data[rows] = (self.signal(tissue, arterial_scale) / sd[rows]).half().numpy()
 
+    def console(self, counts: Sequence[int]) -> dict[str, Any]:
+        """Return the matrix ``[y, x]`` and the slice; the field of view is that of the cohort. See `Modality`."""
+        return {"matrix": list(self.matrix), "slice_mm": self.slice_mm}
+
     def example_data(self, patients: int, seed: int) -> NDArray[Any]:
         """Return complete data of made-up patients (`example_scene`)."""
         return self.synthesise(example_scene(patients, (2 * self.matrix[0], 2 * self.matrix[1]), seed))
@@ -184,53 +269,10 @@ class SimulatedScan(ImagingModality):
         voxels = torch.ones((1, 2 * self.matrix[0], 2 * self.matrix[1]))
         self.signal({name: SOFT_TISSUE[name] * voxels for name in self.maps}, torch.ones((1, 1, 1)))
 
-    def _complete(self, data: NDArray[Any], counts: Tensor) -> Tensor:
-        """Return complete data as float32 and refuse, for `relaxed`, patients without and counts of another table."""
-        whole = np.rint(counts.detach().numpy()).astype(np.int64)
-        images, taken = self._acquired(data, np.ones_like(whole) if whole.shape == (len(self.shots),) else whole)
-        if not taken.all():
-            raise ScanwiseError(
-                f"gradients need all of {self.name!r} of every patient, but {int((~taken.all(1)).sum())} lack some",
-                "leave these patients out",
-            )
-        return images
-
     def _magnitudes(self, measurement: Measurement) -> Tensor:
         """Return images whose shots encode all of k-space, with zeros where none was taken, whatever stands there."""
         taken = torch.from_numpy(measurement.counts > 0)
         return torch.where(taken[:, :, None, None], tensor(measurement.data), 0.0)
-
-    def _acquired(self, data: NDArray[Any], counts: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
-        """Return complete data as float32 with zeros for images that are not there, and counts as really taken.
-
-        Counts come back with the shape ``(patients, shots)`` and zero where the image of a shot, or where all shots
-        make one image that image, is not there (NaN).
-        """
-        shape = (self.images, *self.matrix)
-        if data.ndim != 4 or data.shape[1:] != shape:
-            raise ScanwiseError(
-                f"data of {self.name!r} must have shape (patients, {', '.join(map(str, shape))}), but have "
-                f"{data.shape}",
-                "all patients of a cohort need one matrix size: resample, or give the modality that matrix",
-            )
-        images = torch.from_numpy(data.astype(np.float32))
-        there = ~images.sum(dim=(-2, -1)).isnan()
-        if not there.all():
-            images = torch.where(there[:, :, None, None], images, 0.0)
-        return images, np.where(there.numpy(), self._checked(counts, len(data)), 0)
-
-    def _checked(self, counts: NDArray[np.int64], patients: int) -> NDArray[np.int64]:
-        """Return counts of shape ``(patients, shots)``, checked against the shot table."""
-        counts = np.asarray(counts)
-        if counts.shape not in ((len(self.shots),), (patients, len(self.shots))):
-            raise ScanwiseError(
-                f"{self.name!r} has {len(self.shots)} shots and {patients} patients are measured, but the counts have "
-                f"the shape {counts.shape}",
-                "give one count per shot, for all patients alike or for each",
-            )
-        if not np.issubdtype(counts.dtype, np.integer) or (counts.size and counts.min() < 0):
-            raise ScanwiseError(f"the counts of {self.name!r} must be whole numbers >= 0, but are {counts!r:.80}")
-        return np.broadcast_to(counts, (patients, len(self.shots)))
 
 
 def setup_names(name: str, setups: Sequence[str]) -> tuple[str, ...]:

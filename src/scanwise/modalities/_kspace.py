@@ -167,6 +167,18 @@ class KspaceScan(SimulatedScan):
             words.append(f"{total / taken:.3g} averages")
         return ", ".join(words)
 
+    def console(self, counts: Sequence[int]) -> dict[str, Any]:
+        """Return how many shots are taken, the acceleration and the mean number of averages; see `Modality`."""
+        values = self._checked(np.asarray(counts, dtype=np.int64), 1)[0]
+        taken, total = int((values > 0).sum()), int(values.sum())
+        return {
+            **super().console(counts),
+            f"{self.shot_name}_taken": taken,
+            f"{self.shot_name}_in_all": len(values),
+            "acceleration": len(values) / max(taken, 1),
+            "averages": total / max(taken, 1),
+        }
+
     def _every_shot(self) -> NDArray[np.int64]:
         return np.ones((1, len(self.shots)), dtype=np.int64)
 

@@ -256,6 +256,20 @@ class DiffusionWeighted(SimulatedScan):
         words = [name if count == 1 else f"{name} x{count}" for name, count in taken]
         return f"{self.title} {', '.join(words) or 'without any b-value'}"
 
+    def console(self, counts: Sequence[int]) -> dict[str, Any]:
+        """Return the b-values that are taken with their averages, TR, TE and parallel imaging; see `Modality`."""
+        values = self._checked(np.asarray(counts, dtype=np.int64), 1)[0]
+        taken = np.flatnonzero(values)
+        return {
+            "sequence": "diffusion-weighted single-shot spin echo EPI",
+            **super().console(counts),
+            "repetition_time_s": self.repetition_time_s,
+            "echo_time_s": self.echo_time_s,
+            "b_values_s_per_mm2": [self.b_s_per_mm2[index] for index in taken],
+            "averages_of_b_values": values[taken].tolist(),
+            "parallel_imaging": self.parallel_imaging,
+        }
+
     @classmethod
     def example(cls) -> Self:
         """Return three b-values on a matrix with an odd and an even side."""

@@ -28,6 +28,8 @@ from scanwise.physics import contrast_enhanced_signal
 
 _FINENESS = 2
 """How many times finer than the matrix tissue properties are kept before signals are computed frame by frame."""
+_PEAK_S = 30.0
+"""A cancer is brightest about so long after the bolus arrives [s]."""
 _DARKEST_BASELINE = 0.25
 """Enhancement is relative to the baseline, or to this share of its mean where the baseline is darker."""
 
@@ -129,6 +131,12 @@ class DynamicContrast(SimulatedScan):
         )
         self.channels = ("baseline over its mean", *(f"enhancement at {end:g} s" for end in end_s))
         self._refuse_bad_settings()
+
+    @property
+    def shown_channels(self) -> tuple[int, ...]:
+        """Early and late enhancement."""
+        early = 1 + int(np.argmin(np.abs(self._time_s - self.arrival_s - _PEAK_S)))
+        return (early, self.frames) if early < self.frames else (self.frames,)
 
     @property
     def images(self) -> int:
@@ -245,6 +253,21 @@ class DynamicContrast(SimulatedScan):
         if (steps == steps[0]).all():
             return f"{words}, every {steps[0] * self.frame_s:g} s"
         return f"{words}, {taken.size} frames"
+
+    def console(self, counts: Sequence[int]) -> dict[str, Any]:
+        """Return TR, TE, the flip angle, the frames that are taken and when the bolus arrives; see `Modality`."""
+        values = self._checked(np.asarray(counts, dtype=np.int64), 1)[0]
+        return {
+            "sequence": "dynamic spoiled gradient echo",
+            **super().console(counts),
+            "repetition_time_s": self.repetition_time_s,
+            "echo_time_s": self.echo_time_s,
+            "flip_angle_deg": round(math.degrees(self.flip_angle_rad), 9),
+            "frame_s": self.frame_s,
+            "frames_end_s": [(index + 1) * self.frame_s for index in np.flatnonzero(values).tolist()],
+            "bolus_arrival_s": self.arrival_s,
+            "dose_mmol_per_kg": self.dose_mmol_per_kg,
+        }
 
     @classmethod
     def example(cls) -> Self:

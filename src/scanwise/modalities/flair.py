@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 from torch import Tensor
 
@@ -72,6 +72,14 @@ class Flair(LineScan):
             echo_time_s=self.train.effective_echo_time_s,
         )
         return self.at_resolution(image, tissue["t2_s"])
+
+    def console(self, counts: Sequence[int]) -> dict[str, Any]:
+        """Return the inversion time and the timing of the echo train; see `LineScan`."""
+        return {
+            "sequence": "inversion recovery turbo spin echo",
+            **super().console(counts),
+            "inversion_time_s": self.inversion_time_s,
+        }
 
     @classmethod
     def example(cls) -> Self:

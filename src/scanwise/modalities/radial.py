@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import numpy as np
 import torch
@@ -181,6 +181,16 @@ class RadialT1Weighted(KspaceScan):
             angle_rad=self._angle_rad,
             n_samples=self._samples,
         )
+
+    def console(self, counts: Sequence[int]) -> dict[str, Any]:
+        """Return TR, TE and the flip angle; see `KspaceScan`."""
+        return {
+            "sequence": "radial spoiled gradient echo",
+            **super().console(counts),
+            "repetition_time_s": self.repetition_time_s,
+            "echo_time_s": self.echo_time_s,
+            "flip_angle_deg": round(math.degrees(self.flip_angle_rad), 9),
+        }
 
     @classmethod
     def example(cls) -> Self:

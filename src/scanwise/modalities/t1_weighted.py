@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 from torch import Tensor
 
@@ -112,6 +112,19 @@ class T1Weighted(LineScan):
                 echo_time_s=self.echo_time_s,
             )
         return self.at_resolution(image, t2_s)
+
+    def console(self, counts: Sequence[int]) -> dict[str, Any]:
+        """Return TR, TE, the flip angle and when the scan starts after contrast; see `LineScan`."""
+        settings = {
+            "sequence": self.sequence.replace("_", " "),
+            **super().console(counts),
+            "repetition_time_s": self.repetition_time_s,
+            "echo_time_s": self.echo_time_s,
+            "flip_angle_deg": round(math.degrees(self.flip_angle_rad), 9) if self.sequence == _SEQUENCES[0] else 90.0,
+        }
+        if self.post_contrast_s is not None:
+            settings |= {"after_contrast_s": float(self.post_contrast_s), "dose_mmol_per_kg": self.dose_mmol_per_kg}
+        return settings
 
     @classmethod
     def example(cls) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 from torch import Tensor
 
@@ -57,6 +57,10 @@ class TurboSpinEcho(LineScan):
     def signal(self, tissue: Mapping[str, Tensor], arterial_scale: Tensor) -> Tensor:
         """Return the image at the effective echo time, blurred by the echo train, ``(patients, 1, y, x)``."""
         return self.at_resolution(turbo_spin_echo(**tissue, train=self.train), tissue["t2_s"])
+
+    def console(self, counts: Sequence[int]) -> dict[str, Any]:
+        """Return the timing of the echo train; see `LineScan`."""
+        return {"sequence": "turbo spin echo", **super().console(counts)}
 
     @classmethod
     def example(cls) -> Self:

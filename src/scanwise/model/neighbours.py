@@ -36,6 +36,8 @@ class NeighbourModel:
         rows that are left out, each measured adaptively, is taken.
     levels : into how many levels the range of a value is divided for the mutual information.
     judged_at : measurements at most while bandwidths are judged.
+    nearest : of so many learning rows, those with the largest weights, the mutual information is taken once something
+        is measured; `None` = of all that weigh anything.
 
     References
     ----------
@@ -47,6 +49,7 @@ class NeighbourModel:
     bandwidths: Sequence[float] = (0.1, 0.15, 0.2, 0.25, 0.3)
     levels: int = 9
     judged_at: int = 15
+    nearest: int | None = None
 
     def __post_init__(self) -> None:
         if not self.bandwidths or not all(one > 0 for one in self.bandwidths):
@@ -55,6 +58,8 @@ class NeighbourModel:
             raise ScanwiseError(
                 f"levels must be at least 2 and judged_at at least 1, but are {self.levels} and {self.judged_at}"
             )
+        if self.nearest is not None and self.nearest < 2:
+            raise ScanwiseError(f"nearest must be at least 2 rows, but is {self.nearest}", "leave it out for all rows")
 
     def fit(self, measurements: Measurements, rows: Patients, *, seed: int) -> NeighbourReader:
         """Choose the bandwidth on learning rows.
@@ -70,7 +75,9 @@ class NeighbourModel:
                 f"{measurements.kind!r} and each yields {measurements.values.shape[2]}",
                 "use the network of SubsetModel",
             )
-        readers = [NeighbourReader(measurements, rows, bandwidth, self.levels) for bandwidth in self.bandwidths]
+        readers = [
+            NeighbourReader(measurements, rows, bandwidth, self.levels, self.nearest) for bandwidth in self.bandwidths
+        ]
         if len(readers) == 1:
             return readers[0]
         judges = np.sort(np.random.default_rng([seed, 0x6E62]).permutation(len(rows))[:_JUDGES])
@@ -91,14 +98,18 @@ class NeighbourReader:
     rows : learning rows.
     bandwidth : h, in units of the range of the values.
     levels : of a value.
+    nearest : rows that are asked what to measure next; `None` = all that weigh anything.
     """
 
-    def __init__(self, measurements: Measurements, rows: Patients, bandwidth: float, levels: int) -> None:
+    def __init__(
+        self, measurements: Measurements, rows: Patients, bandwidth: float, levels: int, nearest: int | None = None
+    ) -> None:
         values = torch.from_numpy(measurements.values[rows, :, 0])
         self._low, self._range = values.min(), (values.max() - values.min()).clamp(min=_TINY)
         self.measurements = measurements
         self.rows = rows
         self.bandwidth = bandwidth
+        self.nearest = len(rows) if nearest is None else min(nearest, len(rows))
         self._known = (values - self._low) / self._range
         classes = torch.from_numpy(measurements.target[rows])
         self._class = nn.functional.one_hot(classes, measurements.n_outputs).float()
@@ -160,7 +171,7 @@ class NeighbourReader:
             if step == 0 and left_out is None:  # nothing is known of anyone yet
                 gain = self.information(weights[0]).expand(len(rows), -1)
             else:
-                gain = torch.stack([self.information(weight) for weight in weights])
+                gain = torch.stack([self.information(*self._nearest(weight)) for weight in weights])
             now = gain.masked_fill(seen, -torch.inf).argmax(dim=1)
             order[:, step] = now
             seen[everyone, now] = True
@@ -169,20 +180,29 @@ class NeighbourReader:
             told.append(weights @ self._class)
         return cast("NDArray[np.float32]", torch.stack(told).numpy()), order.numpy()
 
-    def information(self, weight: Tensor) -> Tensor:
+    def information(self, weight: Tensor, some: Tensor | None = None) -> Tensor:
         """Return what each measurement would tell of the class, shape ``(shots,)`` [nats].
 
         Parameters
         ----------
-        weight : of every learning row, adding up to 1, shape ``(learning rows,)``.
+        weight : of learning rows, adding up to 1, shape ``(some,)``.
+        some : which learning rows; `None` = all.
         """
-        near = weight > _LIGHT * weight.max()
-        some = slice(None) if near.all() else near.nonzero()[:, 0]
-        joint = (weight[some, None] * self._class[some]).T @ self._near[some]
+        of = slice(None) if some is None else some
+        joint = (weight[:, None] * self._class[of]).T @ self._near[of]
         joint = joint.view(len(joint), self._known.shape[1], -1)  # classes, shots, levels
         level, chance = joint.sum(0), joint.sum((1, 2)) / joint.shape[1]
         told = torch.special.entr(level).sum(1) - torch.special.entr(joint).sum((0, 2))
         return told + torch.special.entr(chance).sum()
+
+    def _nearest(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weights of the rows that are asked what to measure next, adding up to 1, and which rows."""
+        if self.nearest < len(weight):
+            heavy, some = weight.topk(self.nearest)
+        else:
+            some = (weight > _LIGHT * weight.max()).nonzero()[:, 0]
+            heavy = weight[some]
+        return heavy / heavy.sum(), some
 
     def _scaled(self, rows: Patients) -> Tensor:
         return (torch.from_numpy(self.measurements.values[rows, :, 0]) - self._low) / self._range

@@ -86,9 +86,8 @@ class RidgeReader:
         """Return the mean square error of subsets, each row left out of what tells it, shape ``(subsets,)``."""
         found = np.empty(len(taken))
         for at, mask in enumerate(taken):
-            some = self._columns(mask)
+            some, gram = self._equations(mask)
             features = self._features[:, some]
-            gram = self._gram[np.ix_(some, some)] + self._penalty * np.eye(len(some))
             lower = np.linalg.cholesky(gram)
             leverage = 1 / len(features) + (np.linalg.solve(lower, features.T) ** 2).sum(0)
             off = self._rest - features @ np.linalg.solve(gram, self._moment[some])
@@ -110,13 +109,14 @@ class RidgeReader:
         features = self._standardised(self._powers(rows))
         told = []
         for mask in taken:
-            some = self._columns(mask)
-            gram = self._gram[np.ix_(some, some)] + self._penalty * np.eye(len(some))
+            some, gram = self._equations(mask)
             told.append(self._level + features[:, some] @ np.linalg.solve(gram, self._moment[some]))
         return np.stack(told)
 
-    def _columns(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-        return np.flatnonzero(np.repeat(mask, self._width))
+    def _equations(self, mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Floats]:
+        """Return the features of a subset, and the matrix of its normal equations."""
+        some = np.flatnonzero(np.repeat(mask, self._width))
+        return some, self._gram[np.ix_(some, some)] + self._penalty * np.eye(len(some))
 
     def _powers(self, rows: Patients) -> Floats:
         """Return powers of standardised values, ``(rows, shots x features x degree)``."""

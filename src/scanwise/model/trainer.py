@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -64,6 +65,8 @@ class TrainerSettings:
         for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
             logging.getLogger(name).setLevel(logging.ERROR)
         callbacks: list[Callback] = [_Report(progress, steps)] if progress else []
+        if self.devices > 1:
+            callbacks.append(_LeaveGroup())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return pl.Trainer(
@@ -119,3 +122,11 @@ class _Report(Callback):
         if step % max(1, self._steps // 40) == 0 or step == self._steps:
             loss = trainer.callback_metrics.get("loss")
             self._progress(step, self._steps, "" if loss is None else f"loss {float(loss):.3f}")
+
+
+class _LeaveGroup(Callback):
+    """Leave the process group before a process ends: gloo's threads would abort it (Lightning does so for nccl)."""
+
+    def on_fit_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        if torch.distributed.is_initialized():
+            atexit.register(torch.distributed.destroy_process_group)

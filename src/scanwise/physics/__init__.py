@@ -1,4 +1,4 @@
-"""MR physics in torch: signal equations, encoding, motion and noise. Batched, on any device; SI units inside."""
+"""Physics of scanners in torch: signal equations, encoding, projections, motion, noise. Batched; SI units inside."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ from scanwise.physics.noise import (
     rician_variance,
 )
 from scanwise.physics.operator import Chain, Operator
+from scanwise.physics.parallel_beam import KERNELS, ParallelBeam, angular_shares
+from scanwise.physics.quantum_noise import (
+    add_quantum_noise,
+    counted_projections,
+    projection_sd,
+    transmitted_photons,
+)
 from scanwise.physics.radial import RadialEncoding, nufft_library
 from scanwise.physics.registry import (
     SignalEquation,
@@ -46,6 +53,7 @@ from scanwise.physics.relaxation import (
 from scanwise.physics.sampling import as_counts, partial_fourier_counts
 
 __all__ = [
+    "KERNELS",
     "CartesianEncoding",
     "Chain",
     "EchoTrain",
@@ -55,12 +63,15 @@ __all__ = [
     "MovingEncoding",
     "NoiseReference",
     "Operator",
+    "ParallelBeam",
     "ParkerAif",
     "PartialVolume",
     "RadialEncoding",
     "SignalEquation",
     "ToftsTable",
     "add_noise",
+    "add_quantum_noise",
+    "angular_shares",
     "as_counts",
     "balanced_ssfp",
     "blood_residue",
@@ -68,6 +79,7 @@ __all__ = [
     "combine_coils",
     "complex_noise",
     "contrast_enhanced_signal",
+    "counted_projections",
     "diffusion_kurtosis",
     "diffusion_weighting",
     "echo_train_modulation",
@@ -83,6 +95,7 @@ __all__ = [
     "operators",
     "partial_fourier_counts",
     "patient_generators",
+    "projection_sd",
     "register_operator",
     "register_signal_equation",
     "relaxation_with_contrast_s",
@@ -94,5 +107,6 @@ __all__ = [
     "signal_equations",
     "spin_echo",
     "spoiled_gradient_echo",
+    "transmitted_photons",
     "turbo_spin_echo",
 ]

@@ -3,6 +3,7 @@
 from scanwise.recommend.adaptive import Walks
 from scanwise.recommend.audit import audit
 from scanwise.recommend.choose import Choice, Chooser, Rule
+from scanwise.recommend.explained import Explained
 from scanwise.recommend.findings import Finding, Severity
 from scanwise.recommend.guards import Case, guards
 from scanwise.recommend.recommendation import Recommendation, Record, recommend
@@ -11,6 +12,7 @@ __all__ = [
     "Case",
     "Choice",
     "Chooser",
+    "Explained",
     "Finding",
     "Recommendation",
     "Record",

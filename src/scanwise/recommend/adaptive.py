@@ -21,6 +21,7 @@ from scanwise.evidence import (
 )
 from scanwise.evidence.assess import MINIMUM_PER_SITE
 from scanwise.recommend.choose import Rule
+from scanwise.recommend.explained import changes
 
 Floats = NDArray[np.float64]
 
@@ -132,6 +133,7 @@ def adaptive(
             for at, state in enumerate(front.tolist())
         ],
         "stops": _stops(menu, states, costs, arrays["test_state"][:, chosen], table, chosen, judged),
+        "flow": _flow(menu, states, arrays["test_state"][:, chosen], arrays["test_depth"][:, chosen], judged),
         "given": _given(menu, states, costs, arrays["test_state"][:, chosen], judged),
         "calibration": _by_depth(table, names[chosen], arrays["test_depth"][:, chosen], rule.level),
         "flips": _flips(table, names[chosen], menu.reference.key, rule.thresholds),
@@ -207,6 +209,33 @@ def _stops(
     return shown
 
 
+def _flow(
+    menu: Menu,
+    states: Sequence[Protocol],
+    state: NDArray[np.int64],
+    depth: NDArray[np.int64],
+    judged: NDArray[np.bool_],
+) -> list[dict[str, Any]]:
+    """Return, for every number of steps, the share of patients who stop there, by the modalities they have had."""
+    here, steps = state[judged], depth[judged]
+    had = [
+        " + ".join(
+            menu.modalities[name].title
+            for name in menu.modalities
+            if one.counts(name) and name not in menu.always.modalities
+        )
+        for one in states
+    ]
+    found = []
+    for step in np.unique(steps).tolist():
+        ends: dict[str, float] = {}
+        for one, n in zip(*np.unique(here[steps == step], return_counts=True), strict=True):
+            name = had[int(one)] or "nothing more"
+            ends[name] = ends.get(name, 0.0) + float(n / len(here))
+        found.append({"steps": int(step), "stop": ends, "go_on": float((steps > step).mean())})
+    return found
+
+
 def _given(
     menu: Menu, states: Sequence[Protocol], costs: Floats, state: NDArray[np.int64], judged: NDArray[np.bool_]
 ) -> dict[str, Any]:
@@ -243,23 +272,12 @@ def _by_depth(table: ScoreTable, name: str, depth: NDArray[np.int64], level: flo
 def _flips(table: ScoreTable, name: str, other: str, thresholds: Sequence[float]) -> list[dict[str, Any]]:
     """Return how many diagnoses change against another protocol, at each threshold of acting."""
     scored = table.stratum >= 0
-    mine = table.probability[:, table.row(name)]
-    theirs = table.probability[:, table.row(other)]
+    mine, theirs = (table.probability[:, table.row(one)] for one in (name, other))
     label = np.broadcast_to(table.label, scored.shape)
-    rounds = len(scored)
-    found = []
-    for threshold in thresholds:
-        more, less = (mine >= threshold) & (theirs < threshold), (mine < threshold) & (theirs >= threshold)
-        found.append(
-            {
-                "threshold": threshold,
-                "found": float((more & scored & (label == 1)).sum() / rounds),
-                "missed": float((less & scored & (label == 1)).sum() / rounds),
-                "alarmed": float((more & scored & (label == 0)).sum() / rounds),
-                "spared": float((less & scored & (label == 0)).sum() / rounds),
-            }
-        )
-    return found
+    return [
+        {"threshold": threshold, **changes(mine >= threshold, theirs >= threshold, scored, label)}
+        for threshold in thresholds
+    ]
 
 
 def _sites(table: ScoreTable, name: str, target: str, level: float) -> list[dict[str, Any]]:

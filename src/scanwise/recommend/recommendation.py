@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from scanwise.design import Budget, Cost, Menu, Protocol, amount
+from scanwise.design import Budget, Cost, Menu, Protocol, amount, capitalised, listed
 from scanwise.errors import ScanwiseError
 from scanwise.evidence import (
     Assessment,
@@ -26,7 +26,9 @@ from scanwise.evidence import (
 from scanwise.evidence.assess import MINIMUM_PER_SITE
 from scanwise.recommend.adaptive import Walks, adaptive
 from scanwise.recommend.choose import Choice, Chooser, Rule, nested_table, one_round
+from scanwise.recommend.explained import Explained, contributions, doubts, flips, groups, layout, pictures
 from scanwise.recommend.findings import Finding, by_severity
+from scanwise.recommend.grounds import grounds
 from scanwise.recommend.guards import Case, guards
 
 SCHEMA_VERSION = 1
@@ -60,6 +62,7 @@ class Record:
     model: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     walks: Walks | None = None
+    explained: Explained | None = None
 
 
 class Recommendation:
@@ -177,7 +180,14 @@ def recommend(record: Record, budget: Budget, rule: Rule) -> Recommendation:
         "candidates": _candidates(record, chooser, assessments, costs, decision["key"], budget, rule),
         "considered": _considered(record, keys),
         "ladder": [{"limit": limit, "key": step.key, "status": step.status} for limit, step in chooser.ladder(budget)],
+        "choice": grounds(chooser),
         "nested": nested,
+        "flips": flips(record.test, decision["key"], reference, rule),
+        "contributions": contributions(record.explained, menu, rule),
+        "groups": groups(record.explained, record.test, decision["key"], reference, rule),
+        "doubts": doubts(record.explained, decision["key"], reference, rule),
+        "pictures": pictures(record.explained, decision["key"], reference),
+        "layout": layout(menu),
         "adaptive": adaptive(record.walks, menu, record.tune, record.test, decision["key"], rule),
         "guards": [finding.to_dict() for finding in by_severity(findings)],
         "audit": [finding.to_dict() for finding in by_severity(record.audit)],
@@ -324,7 +334,9 @@ def _decide(
         headline = f"Keep today's protocol: nothing cheaper is shown to be as good ({today})."
     elif choice.status == "best affordable" or not (confirmed or budget.allows(costs[reference])):
         status, key = "best affordable", choice.key
-        headline = f"{_capital(budget.reading(currency))}: {menu.reading(proposed)} is the best there is, for {price}."
+        headline = (
+            f"{capitalised(budget.reading(currency))}: {menu.reading(proposed)} is the best there is, for {price}."
+        )
         evidence = f"Not shown to be as good as today's protocol ({today}). {evidence}"
     elif vetoes:
         status, key = "no change", reference
@@ -335,13 +347,13 @@ def _decide(
     else:
         status, key = "change", choice.key
         quality = _quality(comparison, rule.margin)
-        headline = f"{_capital(_difference(menu, proposed))}: {quality} for {price} instead of {today}."
+        headline = f"{capitalised(_difference(menu, proposed))}: {quality} for {price} instead of {today}."
     return {
         "status": status,
         "key": key,
         "proposed": choice.key,
         "headline": headline,
-        "lead": _capital(evidence),
+        "lead": capitalised(evidence),
         "reasons": [finding.title for finding in vetoes],
     }
 
@@ -364,9 +376,9 @@ def _difference(menu: Menu, proposed: Protocol) -> str:
         for name in menu.modalities
         if proposed.counts(name) and reference.counts(name) and proposed.counts(name) != reference.counts(name)
     ]
-    parts = [f"leave out {_and(dropped)}"] if dropped else []
-    parts += [f"add {_and(added)}"] if added else []
-    parts += [f"acquire {_and(changed)}"] if changed else []
+    parts = [f"leave out {listed(dropped)}"] if dropped else []
+    parts += [f"add {listed(added)}"] if added else []
+    parts += [f"acquire {listed(changed)}"] if changed else []
     return ", ".join(parts) or "acquire what is acquired today"
 
 
@@ -400,6 +412,7 @@ def _candidates(
                 or "nothing more",
                 "modalities": list(protocol.modalities),
                 "counts": protocol.to_dict(),
+                "console": {name: menu.modalities[name].console(protocol.counts(name)) for name in protocol.modalities},
                 "cost": costs[key].to_dict(),
                 "bill": [
                     {"label": item.label, "kind": item.kind, "cost": item.cost.to_dict()}
@@ -482,14 +495,10 @@ def _sensitivity(
                 rivals.setdefault(name, (gap, key))
     for name, (gap, key) in sorted(rivals.items(), key=lambda item: item[1])[:3]:
         sentences.append(
-            f"{_capital(menu.modalities[name].title)} dearer by more than {amount(axis, gap, menu.currency)}: "
+            f"{capitalised(menu.modalities[name].title)} dearer by more than {amount(axis, gap, menu.currency)}: "
             f"{menu.reading(Protocol.from_key(key))} would be picked."
         )
     return sentences
-
-
-def _and(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
 
 
 def _quality(comparison: Comparison | None, margin: float) -> str:
@@ -499,7 +508,3 @@ def _quality(comparison: Comparison | None, margin: float) -> str:
     if comparison is not None and comparison.difference.high < 0:  # shown to be lower, if by less than the margin
         return f"an AUC lower by less than the margin of {short(margin, 2)}"
     return "the same diagnosis"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

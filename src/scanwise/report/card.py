@@ -55,6 +55,12 @@ class Table:
             ],
         }
 
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Table:
+        """Return the table that `to_dict` wrote."""
+        columns = tuple(Column(c["id"], c["label"], c["format"]) for c in content["columns"])
+        return cls(content["caption"], columns, tuple(Row(row["cells"], row["role"]) for row in content["rows"]))
+
     def column(self, name: str) -> list[Any]:
         """Return the values of one column, top to bottom."""
         return [row.cells.get(name) for row in self.rows]
@@ -99,6 +105,23 @@ class Card:
             "data": plain(self.data),
             "not_applicable_reason": self.not_applicable_reason,
         }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Card:
+        """Return the card that `to_dict` wrote."""
+        return cls(
+            content["id"],
+            content["title"],
+            content["how_to_read"],
+            content["status"],
+            None if content["table"] is None else Table.from_dict(content["table"]),
+            content["figure"],
+            content["alt"],
+            tuple((one["heading"], tuple(one["items"])) for one in content["lists"]),
+            tuple(content["paragraphs"]),
+            content["data"],
+            content["not_applicable_reason"],
+        )
 
     def __repr__(self) -> str:
         parts = [f"{len(self.table.rows)} rows" if self.table else "", "figure" if self.figure else ""]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -14,6 +11,7 @@ from scanwise.report import formats
 from scanwise.report.card import plain
 from scanwise.report.cards import SECTIONS
 from scanwise.report.report import Report
+from scanwise.report.templating import embedded, environment, source
 
 _LONG = 240
 """Text in a table cell above this length is folded."""
@@ -21,22 +19,23 @@ _LONG = 240
 
 def render_html(report: Report) -> str:
     """Return the page. Every text is escaped; the same report gives the same bytes."""
-    environment = _environment()
-    payload = {
-        "figures": {card.id: card.figure for card in report.cards if card.figure is not None},
-        "front": _front(report),
-    }
+    figures = {card.id: card.figure for card in report.cards if card.figure is not None}
+    front = _front(report)
+    if front is not None:
+        figures["front"] = _slim(figures["front"], front["points"])
+    payload = {"figures": figures, "front": front}
     currency = str(report.head["currency"])
-    return environment.get_template("dashboard.html.j2").render(
+    template = environment().get_template("dashboard.html.j2")
+    return template.render(
         head=report.head,
         sections=report.sections,
         short={section.id: section.short for section in SECTIONS},
         cell=lambda value, form: formats.cell(value, form, currency),
         verdict=lambda value: formats.cell(value, "verdict"),
-        payload=Markup(_embedded(payload)),  # noqa: S704 - `<`, `>` and `&` are escaped
+        payload=Markup(embedded(payload)),  # noqa: S704 - `<`, `>` and `&` are escaped
         plotly=Markup(get_plotlyjs()),  # noqa: S704 - the library itself
-        style=Markup(_source(environment, "page.css")),  # noqa: S704 - our own file
-        script=Markup(_source(environment, "page.js")),  # noqa: S704 - our own file
+        style=Markup(source("page.css")),  # noqa: S704 - our own file
+        script=Markup(source("page.js")),  # noqa: S704 - our own file
         long=_LONG,
     )
 
@@ -46,26 +45,11 @@ def _front(report: Report) -> Any:
     return plain(card.data) if card.figure is not None else None
 
 
-def _embedded(value: Any) -> str:
-    """Return JSON that no text can break out of a script element with."""
-    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("scanwise.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-
-
-def _source(environment: Environment, name: str) -> str:
-    assert environment.loader is not None  # noqa: S101 - for mypy
-    return environment.loader.get_source(environment, name)[0]
+def _slim(figure: Any, points: Any) -> Any:
+    """Return the front with rows of `points` in place of keys and labels, which are there."""
+    rows = {point["key"]: row for row, point in enumerate(points)}
+    slim = [
+        {**trace, "customdata": [rows[key] for key, _ in trace["customdata"]]} if trace.get("customdata") else trace
+        for trace in figure["data"]
+    ]
+    return {**figure, "data": slim}

@@ -197,12 +197,18 @@ class Inputs:
         mine = [line for line in lines if self._named(str(line["label"])) == name]
         return sum(formats.finite(line["cost"].get(axis)) or 0.0 for line in mine)
 
-    def own_cost(self, candidate: Mapping[str, Any], label: str, kind: str, axis: str) -> float:
-        """Return what one line of a candidate's bill costs along an axis; 0 where there is no such line.
+    def bill_line(self, line: Mapping[str, Any]) -> tuple[str, str]:
+        """Return what a line of a bill is about and its kind; one line per test, however it is acquired.
 
         A test and the fee of its session may share a label, so the kind (``"shots"`` or ``"setup"``) belongs to it.
         """
-        lines = [line for line in candidate.get("bill") or () if (line["label"], line["kind"]) == (label, kind)]
+        label, kind = str(line["label"]), str(line["kind"])
+        name = self._named(label) if kind == "shots" else None
+        return (label if name is None else self.titles[name]), kind
+
+    def own_cost(self, candidate: Mapping[str, Any], about: tuple[str, str], axis: str) -> float:
+        """Return what the lines of a candidate's bill about something cost along an axis; see `bill_line`."""
+        lines = [line for line in candidate.get("bill") or () if self.bill_line(line) == about]
         return sum(formats.finite(line["cost"].get(axis)) or 0.0 for line in lines)
 
 

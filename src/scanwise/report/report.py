@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from scanwise.artifacts import hash_json
 from scanwise.errors import ScanwiseError, did_you_mean
+from scanwise.report import formats
 from scanwise.report.card import Card, plain
 from scanwise.report.cards import SECTIONS, Entry
 from scanwise.report.inputs import Inputs
@@ -73,6 +74,32 @@ class Report:
         ]
         return {"schema_version": SCHEMA_VERSION, "head": plain(self.head), "sections": sections}
 
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Report:
+        """Return the report that `to_dict` wrote, to be rendered again; nothing is computed.
+
+        Raises
+        ------
+        ScanwiseError
+            If this is not a report of a known schema version, or not a whole one.
+        """
+        version = content.get("schema_version")
+        if version != SCHEMA_VERSION or "sections" not in content:
+            raise ScanwiseError(
+                f"a report must have schema_version {SCHEMA_VERSION} and sections, but this one has {version!r}",
+                "a report.json is written by the stage report: scanwise stage=report from_run=...",
+            )
+        try:
+            sections = tuple(
+                (one["id"], one["title"], tuple(Card.from_dict(card) for card in one["cards"]))
+                for one in content["sections"]
+            )
+            return cls(content["head"], sections)
+        except (KeyError, TypeError) as error:
+            raise ScanwiseError(
+                f"this report is not whole: {type(error).__name__} {error}", "write it anew with the stage report"
+            ) from error
+
     def __repr__(self) -> str:
         lines = [f"Report: {self.head['headline']}"]
         for _, title, cards in self.sections:
@@ -134,7 +161,7 @@ def _head(inputs: Inputs) -> dict[str, Any]:
         "question": str(study.get("question") or ""),
         "status": status,
         "headline": str(decision.get("headline") or "No headline was written"),
-        "lead": str(decision.get("lead") or ""),
+        "lead": " ".join(text for text in (str(decision.get("lead") or ""), _lost_and_found(inputs)) if text),
         "virtual": virtual,
         "banner": "Virtual cohort: the patients are simulated, nobody was examined." if virtual else "",
         "retrospective": str(study.get("retrospective") or ""),
@@ -143,3 +170,15 @@ def _head(inputs: Inputs) -> dict[str, Any]:
         "fingerprint": hash_json(inputs.data)[:12],
         "started": str((inputs.data.get("provenance") or {}).get("started") or ""),
     }
+
+
+def _lost_and_found(inputs: Inputs) -> str:
+    """Say what is lost as well as what is gained, in patients; empty where nothing changes."""
+    entry = next((one for one in inputs.data.get("flips") or () if "specificity" in one), None)
+    if entry is None:
+        return ""
+    return (
+        f"At {formats.percent(entry['specificity'])} specificity {formats.count(entry.get('missed'))} of "
+        f"{formats.count(entry.get('positive'))} positive patients found today would be missed, and "
+        f"{formats.count(entry.get('found'))} missed today would be found."
+    )

@@ -20,6 +20,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import InMemoryStorage
@@ -35,6 +36,10 @@ from scanwise.search.space import SearchSpace
 _SCORED, _REPEATED, _OVER, _FAILED = "scored", "repeated", "over a limit", "failed"
 _POLL_S = (0.01, 0.5)  # how often a worker looks whether the others are done: at first, and at most
 _SAY_AFTER_S = 5.0
+_BESIDE = 0x6265
+"""Keeps these draws apart from those of a sampler."""
+_STEPS_TRIED = 50
+"""Neighbours that are looked at for one that is new."""
 
 
 def run_study(
@@ -195,6 +200,8 @@ class Study:
         number = len(self._study.get_trials(deepcopy=False))
         self._study.sampler = _make_sampler(self._sampler, seed_for(self._seed, number), self._space.n_parameters)
         wanted = next((params for key, params in self._wanted.items() if key not in self._asked), None)
+        if wanted is None:
+            wanted = self._beside_the_last(number)
         if wanted is not None:
             self._study.enqueue_trial(dict(wanted))
         trial = self._study.ask()
@@ -214,6 +221,23 @@ class Study:
         trial.set_user_attr("protocol", key)
         trial.set_user_attr("outcome", outcome)
         return _in_state(self._study.get_trials(deepcopy=False)[number], TrialState.WAITING)
+
+    def _beside_the_last(self, number: int) -> Mapping[str, Any] | None:
+        """Return a protocol nobody asked for one step from the last one, where that one was a repetition.
+
+        A sampler that is sure of a protocol proposes it over and over; what is near it is a better use of a trial.
+        """
+        last = self._study.get_trials(deepcopy=False)[-1] if number else None
+        if self._sampler == "random" or last is None or last.user_attrs.get("outcome") != _REPEATED or not last.params:
+            return None
+        rng = np.random.default_rng([seed_for(self._seed, number), _BESIDE])
+        for _ in range(_STEPS_TRIED):
+            params = self._space.beside(last.params, rng)
+            protocol = self._space.suggest(FixedTrial(params))
+            excess = self._limits.excess(self._space.menu.price(protocol))
+            if protocol.key not in self._asked and not any(share > 0 for share in excess.values()):
+                return params
+        return None
 
     def needs_score(self, trial: FrozenTrial) -> bool:
         """Whether somebody has to score this trial."""

@@ -156,6 +156,14 @@ class SearchSpace:
             counts[name] = tuple(scheme.counts(modality.shots, setting).tolist())
         return self._protocol(counts)
 
+    def beside(self, params: Mapping[str, typing.Any], rng: np.random.Generator) -> dict[str, typing.Any]:
+        """Return parameters of a protocol one step away: those of one modality, chosen by chance, are drawn anew."""
+        drawn = _Drawn(rng)
+        self.suggest(drawn)
+        start = f"{list(self.optional)[int(rng.integers(len(self.optional)))]}."
+        kept = {name: value for name, value in params.items() if not name.startswith(start)}
+        return kept | {name: value for name, value in drawn.params.items() if name.startswith(start)}
+
     def params(self, protocol: Protocol) -> dict[str, typing.Any] | None:
         """Return the parameters that make `suggest` yield this protocol, or `None` where there are none.
 
@@ -243,6 +251,32 @@ class SearchSpace:
                 table.setdefault(pattern, _named(modality, scheme, setting))
             self._tables[modality.name] = table
         return self._tables[modality.name].get(counts)
+
+
+class _Drawn:
+    """A trial whose parameters are drawn evenly, and kept."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.params: dict[str, typing.Any] = {}
+        self._rng = rng
+
+    def suggest_categorical(self, name: str, choices: Sequence[typing.Any]) -> typing.Any:
+        self.params[name] = choices[int(self._rng.integers(len(choices)))]
+        return self.params[name]
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        if log:
+            low_, high_ = math.log(low - 0.5), math.log(high + 0.5)
+            self.params[name] = min(max(round(math.exp(self._rng.uniform(low_, high_))), low), high)
+        else:
+            self.params[name] = int(self._rng.integers(low, high + 1))
+        return int(self.params[name])
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        ends = (math.log(low), math.log(high)) if log else (low, high)
+        value = float(self._rng.uniform(*ends))
+        self.params[name] = min(max(math.exp(value) if log else value, low), high)
+        return float(self.params[name])
 
 
 def _check_schemes(modality: Modality) -> None:

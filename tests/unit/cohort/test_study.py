@@ -106,6 +106,12 @@ def test_assumptions_are_on_the_data_card():
     assert make().describe()["assumptions"] == []
 
 
+def test_patients_who_are_not_made_up_cannot_be_drawn_again():
+    assert make().doubts == {}
+    with pytest.raises(ScanwiseError, match="cannot be drawn again"):
+        make().redrawn(np.arange(2), {})
+
+
 def test_repr_is_one_line():
     assert repr(make()) == "Cohort('small', 5 patients, 3 positive, 2 sites; blood, scan)"
     assert repr(make()[4]) == "Study(site='south', label=1; scan)"

@@ -68,6 +68,7 @@ def test_a_table_becomes_a_cohort(tmp_path):
         ("fat2", 1, 1, (), ""),
     ]
     assert cohort.columns("exam")[0].levels == (1.0, 2.0, 3.0)
+    assert cohort.words == {}
     assert sorted(cohort[2].data) == ["exam"]
     np.testing.assert_array_equal(cohort.covariates["age"], [50, 60, 70, 80])
     assert "P-00" not in json.dumps(cohort.describe()) + repr(cohort) + repr(vars(cohort))
@@ -332,6 +333,12 @@ def test_feature_sets_choose_the_columns(tmp_path):
         config(tmp_path, modalities=None, feature_sets=sets, features="fw")
 
 
+def test_values_of_covariates_have_words(tmp_path):
+    rules = {"kind": {"levels": [1, 2, 3], "words": ["typical", "other", "none"]}}
+    cohort = config(write(tmp_path, TABLE), columns=rules, covariates=["age", "kind"]).load()
+    assert cohort.words == {"kind": {1.0: "typical", 2.0: "other", 3.0: "none"}}
+
+
 def test_ragged_rows_are_an_error(tmp_path):
     cohort = config(write(tmp_path, TABLE + "P-005,south\n"))
     with pytest.raises(ScanwiseError, match="must have 8 cells, but 1 does not:\n  line 6 has 2"):
@@ -367,6 +374,8 @@ def test_other_encodings_are_an_error(tmp_path):
         ({"label": {"column": "outcome", "positive": {"above": 0}, "negative": [0]}}, "label rule must name a column"),
         ({"columns": {"sugar": {"lo": 1}}}, "unknown key 'lo'\n.*'low'"),
         ({"columns": {"sugar": {"levels": ["a"]}}}, "levels of column 'sugar' must be a number"),
+        ({"columns": {"kind": {"levels": [1], "words": ["a", "b"]}}}, "needs one word per level, but has 2 words"),
+        ({"columns": {"kind": {"words": ["a"]}}}, "needs one word per level, but has 1 words for 0"),
         ({"header": False}, "column names must be told once"),
         ({"names": ["a"]}, "column names must be told once"),
         ({"missing": [-9]}, "marker must be text, but got -9"),

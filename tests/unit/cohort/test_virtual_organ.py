@@ -24,6 +24,50 @@ from scanwise.modalities.panel import TestPanel
 MENU = Menu([TestPanel("history", {"age": {}}), FakeScan()])
 
 
+# ---- numbers that are otherwise -----------------------------------------------------------------------------------
+
+
+def test_patients_drawn_again_are_the_same_but_for_what_was_moved():
+    cohort = organ(worlds=[1, 2]).load(MENU)
+    patients = np.append(np.array([61, 7]), np.flatnonzero(cohort.label == 1)[0])
+    same = cohort.redrawn(patients, {})
+    for name in ("history", "scan"):
+        np.testing.assert_array_equal(same.data(name, np.arange(3)), cohort.data(name, patients))
+    np.testing.assert_array_equal(same.label, cohort.label[patients])
+    assert cohort.doubts["findings.mass.tissue.t2_s"] == pytest.approx({"low": 0.05, "value": 0.06, "high": 0.07})
+
+    moved = cohort.redrawn(np.arange(70), {"findings.mass.tissue.t2_s": 1.0})
+
+    sick = cohort.label == 1
+    before, after = (one.data("scan", np.arange(70)).astype(float) for one in (cohort, moved))
+    np.testing.assert_array_equal(
+        after[~sick & (cohort.targets["any"] == 0)], before[~sick & (cohort.targets["any"] == 0)]
+    )
+    assert (after[sick].sum(axis=(1, 2, 3)) > before[sick].sum(axis=(1, 2, 3))).all(), "a longer T2 is brighter"
+    np.testing.assert_array_equal(moved.data("history", np.arange(70)), cohort.data("history", np.arange(70)))
+
+
+def test_every_doubt_moves_some_patient_and_no_other_number_can_be_moved():
+    open_ = {
+        "tissues.gland.t1_s.between_worlds": 0.0,  # the scan does not see it
+        "tissues.gland.t2_s.between_worlds": 0.01,
+        "findings.cyst.per_patient.between_worlds": 0.5,
+        "covariates.age.between_worlds": 2.0,
+    }
+    cohort = organ(breast(**open_)).load(MENU)
+    assert len(cohort.doubts) == 4
+    assert cohort.doubts["covariates.age"] == {"low": 53.0, "value": 55.0, "high": 57.0}
+    before = cohort.redrawn(np.arange(70), {})
+    for where in cohort.doubts:
+        after = cohort.redrawn(np.arange(70), {where: 1.0})
+        assert any(
+            (before.data(name, np.arange(70)) != after.data(name, np.arange(70))).any() for name in MENU.modalities
+        )
+    with pytest.raises(ScanwiseError, match="no number the literature leaves open") as error:
+        cohort.redrawn(np.arange(70), {"findings.mass.tissue.t2": 1.0})
+    assert "findings.mass.tissue.t2_s" in str(error.value)
+
+
 # ---- an organ is one YAML -----------------------------------------------------------------------------------------
 
 

@@ -51,6 +51,18 @@ def test_nothing_is_measured_twice(reader):
     assert (np.sort(order, axis=1) == np.arange(6)).all()
 
 
+def test_a_few_nearest_rows_choose_nearly_as_well_as_all():
+    settings = {"bandwidths": (0.15,), "judged_at": 3}
+    every = NeighbourModel(**settings).fit(guided(), LEARN, seed=0)
+    same = NeighbourModel(**settings, nearest=len(LEARN)).fit(guided(), LEARN, seed=0)
+    few = NeighbourModel(**settings, nearest=80).fit(guided(), LEARN, seed=0)
+    _, order = every.walk(NEW, 3)
+    np.testing.assert_array_equal(same.walk(NEW, 3)[1], order)
+    told, chosen = few.walk(NEW, 3)
+    assert (chosen[:, 0] == order[:, 0]).all()  # all rows are asked where nothing is measured yet
+    assert (told[2].argmax(1) == guided().target[NEW]).mean() > 0.9
+
+
 def test_information_is_that_of_counting():
     """Two values, two classes, a narrow kernel: the mutual information of a 2 x 2 table."""
     table = np.array([[30, 10], [5, 55]])
@@ -93,7 +105,12 @@ def test_a_left_out_row_says_nothing():
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({"bandwidths": ()}, "above 0"), ({"bandwidths": (0.1, -1)}, "above 0"), ({"levels": 1}, "levels")],
+    [
+        ({"bandwidths": ()}, "above 0"),
+        ({"bandwidths": (0.1, -1)}, "above 0"),
+        ({"levels": 1}, "levels"),
+        ({"nearest": 1}, "nearest"),
+    ],
 )
 def test_bad_settings_are_refused(settings, words):
     with pytest.raises(ScanwiseError, match=words):

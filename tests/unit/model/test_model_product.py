@@ -134,7 +134,7 @@ def reader_of_scans(tmp_path_factory) -> ImageScorer:
 )
 def test_images_are_read_exactly_where_all_places_are_kept(reader_of_scans, product):
     assert isinstance(reader_of_scans, ProductScorer)
-    table, seen = whole(reader_of_scans, product, SCANNED, refine=200)
+    table, seen = whole(reader_of_scans, product, SCANNED, refine=40)
     assert seen == list(range(len(product)))
     expected = reader_of_scans.score(product.protocols(np.arange(len(product))), SCANNED)
     np.testing.assert_allclose(table, expected, atol=2e-6)

@@ -115,6 +115,24 @@ def test_no_protocol_is_scored_twice_and_none_over_a_limit(tmp_path: Path) -> No
     assert f"{marks.count('over a limit')} over the limits not scored" in found.how
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_after_a_repetition_something_new_beside_it_is_asked(tmp_path: Path, sampler: str) -> None:
+    run(tmp_path, 90, sampler=sampler)
+    trials, menu = trials_of(tmp_path), make_menu()
+    asked: set[str] = set()
+    n_beside = 0
+    for before, trial in zip([None, *trials], trials, strict=False):
+        key = trial.user_attrs["protocol"]
+        if before is not None and before.user_attrs["outcome"] == "repeated" and "fixed_params" in trial.system_attrs:
+            n_beside += 1
+            assert key not in asked
+            assert trial.user_attrs["outcome"] == "scored"
+            one, other = (Protocol.from_key(each.user_attrs["protocol"]) for each in (before, trial))
+            assert sum(one.counts(name) != other.counts(name) for name in menu.modalities) == 1
+        asked.add(key)
+    assert n_beside > 5
+
+
 def test_every_trial_carries_every_limit_and_only_scored_ones_can_be_best(tmp_path: Path) -> None:
     budget = Budget(money=120.0, visits=0.0)
     run(tmp_path, 60, budget=budget)

@@ -6,13 +6,14 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scanwise.cohort.virtual._anatomy import SHADING_MODES, Box, Canvas, Floats, Outline, Texture, paint, pooled
-from scanwise.cohort.virtual._spec import OUTLINE_HARMONICS, Finding, Organ, Quantity, Site, Tissue
+from scanwise.cohort.virtual._spec import OUTLINE_HARMONICS, Doubt, Finding, Organ, Quantity, Site, Tissue
 from scanwise.design import TISSUE_MAPS
 
 MAX_PER_CLASS = 8
@@ -26,8 +27,15 @@ _CLEAR_MM = 1.5
 """A lesion is centred where its zone reaches this far to all sides, if it does anywhere."""
 _TURN_SD = 0.3
 """How far lesions are turned off the tangent of their zone [rad]."""
-_FIELD_OF: Mapping[str, int] = {"adc_mm2_per_s": 1, "kurtosis": 1, "ktrans_per_s": 2, "ve": 2, "vp": 2}
-"""Which random field a property follows; 0, that of T2, where not named."""
+_FIELD_OF: Mapping[str, int] = {
+    "adc_mm2_per_s": 1,
+    "kurtosis": 1,
+    "ktrans_per_s": 2,
+    "ve": 2,
+    "vp": 2,
+    "iodine_mg_per_ml": 2,
+}
+"""Which random field a property follows; 0, that of T2 and of X-ray attenuation, where not named."""
 _N_FIELDS = 3
 _WORLD_STREAM = 1_000_003
 """Keeps the streams of worlds apart from those of patients."""
@@ -41,10 +49,33 @@ def world_shift(world: int, path: str, between_worlds: float) -> float:
     return float(between_worlds * rng.standard_normal())
 
 
+def doubts(organ: Organ) -> dict[str, Doubt]:
+    """Return the means of an organ that the literature leaves open, by where they stand in its specification."""
+    found = {}
+    painted = {f"tissues.{name}": tissue for name, tissue in organ.tissues.items()}
+    painted |= {f"findings.{name}.tissue": finding.tissue for name, finding in organ.findings.items()}
+    for path, tissue in painted.items():
+        for name, quantity in tissue.properties.items():
+            found[f"{path}.{name}"] = Doubt(quantity.mean, quantity.between_worlds, quantity.log)
+    for name, finding in organ.findings.items():
+        if any(finding.rate):
+            mean = math.log(sum(finding.rate) / len(finding.rate))
+            found[f"findings.{name}.per_patient"] = Doubt(mean, finding.rate_between_worlds, log=True)
+    for name, quantity in organ.covariates.items():
+        found[f"covariates.{name}"] = Doubt(quantity.mean, quantity.between_worlds, quantity.log)
+    return {path: doubt for path, doubt in found.items() if doubt.sd > 0}
+
+
 class _Draw:
     """The properties of some tissues in one world, ready to be drawn: arrays ``(tissues, properties)``."""
 
-    def __init__(self, tissues: Mapping[str, Tissue], organ: Organ, world: int, spread: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        tissues: Mapping[str, Tissue],
+        organ: Organ,
+        shift_of: Callable[[str, float], float],
+        spread: Mapping[str, float],
+    ) -> None:
         names = organ.properties
         none = Quantity(mean=0.0)
         told = [[tissue.properties.get(name, none) for name in names] for tissue in tissues.values()]
@@ -54,10 +85,7 @@ class _Draw:
 
         shift = np.array(
             [
-                [
-                    world_shift(world, f"{path}.{name}", quantity.between_worlds)
-                    for name, quantity in zip(names, row, strict=True)
-                ]
+                [shift_of(f"{path}.{name}", quantity.between_worlds) for name, quantity in zip(names, row, strict=True)]
                 for path, row in zip(tissues, told, strict=True)
             ]
         )
@@ -91,23 +119,25 @@ class _Draw:
 class _World:
     """One draw of what is not known for certain: the means of all tissues, findings and covariates."""
 
-    def __init__(self, organ: Organ, world: int) -> None:
+    def __init__(self, organ: Organ, world: int, moved: Mapping[str, float]) -> None:
+        def shift_of(path: str, between_worlds: float) -> float:
+            return world_shift(world, path, between_worlds) + moved.get(path, 0.0) * between_worlds
+
         named = {f"tissues.{name}": tissue for name, tissue in organ.tissues.items()}
-        self.tissues = _Draw(named, organ, world, {})
+        self.tissues = _Draw(named, organ, shift_of, {})
         self.findings = {
-            name: _Draw({f"findings.{name}.tissue": finding.tissue}, organ, world, organ.spread)
+            name: _Draw({f"findings.{name}.tissue": finding.tissue}, organ, shift_of, organ.spread)
             for name, finding in organ.findings.items()
         }
         self.rates = {
             name: [
-                rate * math.exp(world_shift(world, f"findings.{name}.per_patient", finding.rate_between_worlds))
+                rate * math.exp(shift_of(f"findings.{name}.per_patient", finding.rate_between_worlds))
                 for rate in finding.rate
             ]
             for name, finding in organ.findings.items()
         }
         self.covariates = {
-            name: world_shift(world, f"covariates.{name}", quantity.between_worlds)
-            for name, quantity in organ.covariates.items()
+            name: shift_of(f"covariates.{name}", quantity.between_worlds) for name, quantity in organ.covariates.items()
         }
 
 
@@ -169,16 +199,24 @@ class Painter:
     organ, sites : as specified.
     worlds : the worlds patients are dealt to in turn.
     seed : of the patients.
+    moved : means that are other ones than in these worlds: by how many standard deviations of their `doubts`.
     """
 
-    def __init__(self, organ: Organ, sites: Mapping[str, Site], worlds: Sequence[int], seed: int) -> None:
+    def __init__(
+        self,
+        organ: Organ,
+        sites: Mapping[str, Site],
+        worlds: Sequence[int],
+        seed: int,
+        moved: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         self.organ = organ
         self.sites = dict(sites)
         self.worlds = tuple(worlds)
         self.seed = seed
         geometry = organ.geometry
         self.canvas = Canvas(geometry.fov_mm, geometry.matrix)
-        self._drawn_worlds = {world: _World(organ, world) for world in self.worlds}
+        self._drawn_worlds = {world: _World(organ, world, moved) for world in self.worlds}
         self._texture = Texture(self.canvas, organ.patchiness.scale_mm)
         self._shading = Texture(self.canvas, max(geometry.fov_mm) / math.pi, modes=SHADING_MODES)
         names = organ.properties

@@ -19,6 +19,8 @@ ASSUMED = ("low", "assumed")
 SHAPES = ("ellipse", "wedge", "diffuse")
 """Forms of a finding: a blob, a sector seen from the middle of its zone, or the whole zone."""
 PROPERTIES = tuple(TISSUE_MAPS)
+XRAY_PROPERTIES = ("attenuation_per_cm", "iodine_mg_per_ml")
+"""Maps that need no magnet: where an organ has no others, its sites need no field."""
 OUTLINE_HARMONICS = (2, 3, 4)
 """Fourier orders that perturb the radius of an ellipse."""
 
@@ -50,6 +52,25 @@ class Quantity:
     def centre(self, diagnosis: str) -> float:
         """Return the mean for a diagnosis."""
         return self.by.get(diagnosis, self.mean)
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A published mean, and how far the literature disagrees about it.
+
+    Parameters
+    ----------
+    mean, sd : of the natural logarithm where `log`.
+    """
+
+    mean: float
+    sd: float
+    log: bool = False
+
+    def at(self, moved: float) -> float:
+        """Return the number itself, moved by so many standard deviations."""
+        value = self.mean + moved * self.sd
+        return math.exp(value) if self.log else value
 
 
 @dataclass(frozen=True)
@@ -148,7 +169,7 @@ class Site:
     Parameters
     ----------
     share : of the patients.
-    field_t : main field [T].
+    field_t : main field [T]; left out where an organ renders nothing that is magnetic.
     noise : standard deviation relative to the reference of each modality.
     gain : receive sensitivity.
     odds : factor on the odds of a positive diagnosis.
@@ -156,7 +177,7 @@ class Site:
     """
 
     share: float
-    field_t: float
+    field_t: float = 3.0
     noise: float = 1.0
     gain: float = 1.0
     odds: float = 1.0
@@ -306,7 +327,7 @@ def read_organ(spec: Mapping[str, Any], sites: Mapping[str, Any]) -> tuple[Organ
     )
     if abs(organ.patchiness.t2_adc_correlation) > 1:
         raise ScanwiseError(f"a correlation must be in [-1, 1], but organ.texture has {organ.patchiness!r}")
-    return organ, _sites(sites, covariates)
+    return organ, _sites(sites, covariates, properties)
 
 
 def sourced(spec: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -538,12 +559,13 @@ def _diagnoses(rows: Any) -> dict[str, Diagnosis]:
     return diagnoses
 
 
-def _sites(rows: Mapping[str, Any], covariates: Mapping[str, Quantity]) -> dict[str, Site]:
+def _sites(rows: Mapping[str, Any], covariates: Mapping[str, Quantity], properties: Sequence[str]) -> dict[str, Site]:
     sites = {}
+    magnetic = not set(properties) <= set(XRAY_PROPERTIES)
     for name, row in _mapping("sites", rows).items():
         at = f"sites.{name}"
-        optional = ("noise", "gain", "odds", "shift", *_EVIDENCE)
-        told = _keys(at, row, required=("share", "field_t"), optional=optional)
+        optional = ("field_t", "noise", "gain", "odds", "shift", *_EVIDENCE)
+        told = _keys(at, row, required=("share", "field_t") if magnetic else ("share",), optional=optional)
         shift = {key: _number(f"{at}.shift.{key}", value) for key, value in _mapping(at, told.get("shift", {})).items()}
         for key in shift:
             if key not in covariates:

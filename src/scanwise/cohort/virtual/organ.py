@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from scanwise.artifacts import hash_json, read_arrays, write_arrays
 from scanwise.cohort.offer import on_menu
 from scanwise.cohort.study import About, Cohort
-from scanwise.cohort.virtual._patients import Batch, Lesion, Painter, Patient
+from scanwise.cohort.virtual._patients import Batch, Lesion, Painter, Patient, doubts
 from scanwise.cohort.virtual._spec import Organ, assumptions, read_organ, without_sources
 from scanwise.cohort.virtual.cache import ArrayWriter, DamagedArray, read_array
 from scanwise.design import Column, ImagingModality, Menu, Patients, Scene
-from scanwise.errors import ScanwiseError
+from scanwise.errors import ScanwiseError, did_you_mean
 
 BLOCK = 50
 """Patients that are rendered, and handed to a modality, together."""
@@ -142,13 +142,7 @@ class VirtualOrgan:
             label=label[order],
             site=self._site_names(table),
             data=data,
-            columns={
-                name: [
-                    Column(name=shot, shot=index, slot=0, unit=self._organ.units[shot])
-                    for index, shot in enumerate(shots)
-                ]
-                for name, shots in tests.items()
-            },
+            columns={name: self._columns(shots) for name, shots in tests.items()},
             shots={name: offered[name].shots.names if name in offered else tests[name] for name in data},
             titles={name: modality.title for name, modality in offered.items()},
             covariates=values,
@@ -159,7 +153,45 @@ class VirtualOrgan:
             digests={name: digest for name, (_, digest) in images.items()} | {_MASKS: masks[1]},
             assumptions=assumptions({"organ": self.organ, "sites": self.sites}),
             truth=table,
+            doubts={
+                path: {"low": doubt.at(-1), "value": doubt.at(0), "high": doubt.at(1)}
+                for path, doubt in doubts(self._organ).items()
+            },
+            redraw=lambda patients, moved: self._redrawn(patients, moved, label[order], imaging, tests),
         )
+
+    def _redrawn(
+        self,
+        patients: Patients,
+        moved: Mapping[str, float],
+        label: NDArray[np.int64],
+        imaging: Mapping[str, ImagingModality],
+        tests: Mapping[str, Sequence[str]],
+    ) -> Cohort:
+        """Return some patients as they would be if means were other ones; see `Cohort.redrawn`."""
+        organ, known = self._organ, doubts(self._organ)
+        for path in moved:
+            if path not in known:
+                raise ScanwiseError(f"{path!r} is no number the literature leaves open", did_you_mean(path, known))
+        rows = [int(row) for row in np.asarray(patients)]
+        painter = Painter(organ, self._painter.sites, self.worlds, self.seed, moved)
+        blocks = [_block(painter, imaging, rows[at : at + BLOCK]) for at in range(0, len(rows), BLOCK)]
+        drawn = [patient for block, _, _ in blocks for patient in block]
+        data: dict[str, Any] = {name: np.concatenate([images[name] for _, _, images in blocks]) for name in imaging}
+        for name, shots in tests.items():
+            data[name] = np.array([[[one.covariates[shot]] for shot in shots] for one in drawn])
+        return Cohort(
+            self.name,
+            label=label[rows],
+            site=[patient.site for patient in drawn],
+            data=data,
+            columns={name: self._columns(shots) for name, shots in tests.items()},
+            covariates={name: [patient.covariates[name] for patient in drawn] for name in organ.covariates},
+            about=replace(About.from_mapping(self.about), virtual=True),
+        )
+
+    def _columns(self, shots: Sequence[str]) -> list[Column]:
+        return [Column(name=shot, shot=index, slot=0, unit=self._organ.units[shot]) for index, shot in enumerate(shots)]
 
     def truth(self) -> dict[str, NDArray[Any]]:
         """Return what was drawn, as arrays: per patient, and per lesion (``lesion_...``) with the row of its patient.

@@ -6,7 +6,22 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from scanwise.report.card import Card
-from scanwise.report.cards import about, adaptive, considered, cost, evidence, front, guards, limits, proposal, sites
+from scanwise.report.cards import (
+    about,
+    adaptive,
+    considered,
+    console,
+    cost,
+    doubts,
+    evidence,
+    front,
+    guards,
+    limits,
+    parts,
+    proposal,
+    sites,
+)
+from scanwise.report.checklist import checklist
 from scanwise.report.inputs import Inputs
 
 
@@ -27,6 +42,13 @@ class Section(NamedTuple):
     short: str
     """What stands in the navigation."""
     entries: tuple[Entry, ...]
+
+
+def _checklist(inputs: Inputs) -> Card:
+    """Return the checklists, which point at every other card."""
+    others = [(section, entry) for section in SECTIONS for entry in section.entries if entry.compute is not _checklist]
+    cards = {entry.id: entry.compute for _, entry in others}
+    return checklist(inputs, cards, {entry.id: f"{section.title}: {entry.name}" for section, entry in others})
 
 
 SECTIONS: tuple[Section, ...] = (
@@ -52,6 +74,26 @@ SECTIONS: tuple[Section, ...] = (
             Entry("decision_curve", evidence.decision_curve, "Decision curve"),
             Entry("nested", evidence.nested, "Honest estimate of the whole procedure"),
             Entry("operating", evidence.operating, "Sensitivity at a fixed specificity"),
+            Entry("flips", evidence.flips, "Whose diagnosis changes"),
+        ),
+    ),
+    Section(
+        "parts",
+        "What each part is worth",
+        "Parts",
+        (
+            Entry("contributions", parts.contributions, "What each part is worth"),
+            Entry("pairs", parts.pairs, "Which parts stand in for each other"),
+        ),
+    ),
+    Section(
+        "sampling",
+        "Sampling, and what the reader would see",
+        "Images",
+        (
+            Entry("patterns", parts.patterns, "How it is sampled"),
+            Entry("console", console.console, "What to enter at the console"),
+            Entry("pictures", parts.pictures, "What the reader would see"),
         ),
     ),
     Section(
@@ -65,7 +107,12 @@ SECTIONS: tuple[Section, ...] = (
         ),
     ),
     Section("cost", "Cost breakdown", "Cost", (Entry("bill", cost.bill, "Cost breakdown"),)),
-    Section("sites", "Sites", "Sites", (Entry("sites", sites.forest, "Sites"),)),
+    Section(
+        "sites",
+        "Sites and groups of patients",
+        "Groups",
+        (Entry("sites", sites.forest, "Sites"), Entry("groups", sites.groups, "Groups of patients")),
+    ),
     Section(
         "considered",
         "What was considered",
@@ -89,8 +136,17 @@ SECTIONS: tuple[Section, ...] = (
             Entry("limits", limits.limits, "What this study cannot show"),
             Entry("data", limits.data, "Patients and tests"),
             Entry("assumptions", limits.assumptions, "Assumed numbers"),
+            Entry("doubts", doubts.doubts, "If a number of the virtual patients is otherwise"),
         ),
     ),
-    Section("methods", "Methods", "Methods", (Entry("methods", about.methods, "Methods text"),)),
+    Section(
+        "methods",
+        "Methods",
+        "Methods",
+        (
+            Entry("methods", about.methods, "Methods text"),
+            Entry("checklist", _checklist, "Checklists"),
+        ),
+    ),
     Section("provenance", "Provenance", "Provenance", (Entry("provenance", about.provenance, "Provenance"),)),
 )

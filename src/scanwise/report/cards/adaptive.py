@@ -11,6 +11,18 @@ from scanwise.report import figures, formats
 from scanwise.report.card import Card, Column, Row, Table, not_applicable
 from scanwise.report.inputs import Inputs
 
+_STEPS = 5
+"""Steps that are drawn on their own; patients who take more are drawn together."""
+_WAYS = 8
+_RARE = 0.03
+"""Ways of stopping that fewer patients take, and those beyond the first few, are drawn together."""
+_PAD = 14
+"""Room between two ways of stopping [px]."""
+_STEPS_WIDTH = 0.62
+"""Share of the width that steps take; the words of what was had stand beside it."""
+_TINY = 1e-3
+_WORST = 5
+"""Sites that are listed."""
 _SLOPES = (0.9, 1.1)
 """Calibration slopes that are taken as right."""
 
@@ -110,6 +122,8 @@ def stops(inputs: Inputs) -> Card:
         title,
         how,
         table=Table("Where patients stop", columns, tuple(rows)),
+        figure=_flow(found["flow"]) if found.get("flow") else None,
+        alt=f"Flow of patients through the steps of the examination. {title}.",
         lists=(("Who gets what", items),),
     )
 
@@ -126,25 +140,26 @@ def changed(inputs: Inputs) -> Card:
     flips, depth = found["flips"], found["calibration"]
     columns = (
         Column("what", ""),
-        Column("found", "Positive, now found", "number"),
-        Column("missed", "Positive, now missed", "number"),
-        Column("alarmed", "Negative, now alarmed", "number"),
-        Column("spared", "Negative, now spared", "number"),
+        Column("found", "Positive, now found", "count"),
+        Column("missed", "Positive, now missed", "count"),
+        Column("alarmed", "Negative, now alarmed", "count"),
+        Column("spared", "Negative, now spared", "count"),
     )
     rows = [Row({"what": f"acting from {formats.percent(row['threshold'])}", **row}) for row in flips]
     slopes = tuple(
-        f"after {formats.plural(int(row['steps']), 'step')}: {row['n']:.0f} patients, calibration slope "
-        f"{formats.with_limits(row.get('slope'), formats.number) if 'slope' in row else 'not judged, too few patients'}"
+        f"after {formats.plural(int(row['steps']), 'step')}: {formats.plural(round(row['n']), 'patient')}, "
+        "calibration slope "
+        f"{formats.with_limits(row['slope'], formats.number) if _is_judged(row) else 'not judged, too few patients'}"
         for row in depth
     )
     sites = tuple(
         f"{row['site']}: {formats.with_limits(row['difference'], formats.signed)} against the proposal"
-        for row in found["sites"]
+        for row in found["sites"][:_WORST]
     )
     off = [
         row
         for row in depth
-        if "slope" in row and ((row["slope"]["low"] or 0.0) > _SLOPES[1] or (row["slope"]["high"] or 0.0) < _SLOPES[0])
+        if _is_judged(row) and (row["slope"]["low"] > _SLOPES[1] or row["slope"]["high"] < _SLOPES[0])
     ]
     lost = sum(row["missed"] - row["found"] for row in flips) / max(len(flips), 1)
     title = (
@@ -162,6 +177,12 @@ def changed(inputs: Inputs) -> Card:
         Table("Diagnoses that change, mean over rounds of judging", columns, tuple(rows)),
         lists=(("Do probabilities hold at every depth?", slopes), ("Worst site first", sites)),
     )
+
+
+def _is_judged(row: Mapping[str, Any]) -> bool:
+    """Whether a calibration slope has limits: few patients whom a probability separates have none."""
+    slope = row.get("slope") or {}
+    return all(formats.finite(slope.get(end)) is not None for end in ("low", "high"))
 
 
 def chosen_cost(row: Mapping[str, Any], axis: str) -> dict[str, Any]:
@@ -184,23 +205,14 @@ def _figure(inputs: Inputs, found: Mapping[str, Any]) -> dict[str, Any]:
 
     def trace(name: str, rows: list[tuple[float, Mapping[str, Any], str]], token: str, **style: Any) -> go.Scatter:
         values = [row["value"] for _, row, _ in rows]
-        lows = [row["low"] if formats.finite(row.get("low")) is not None else row["value"] for _, row, _ in rows]
-        highs = [row["high"] if formats.finite(row.get("high")) is not None else row["value"] for _, row, _ in rows]
+        lows, highs = ([row.get(side) for _, row, _ in rows] for side in ("low", "high"))
         return go.Scatter(
             x=[price for price, _, _ in rows],
             y=values,
             name=name,
             customdata=[text for _, _, text in rows],
             hovertemplate="%{customdata}<extra></extra>",
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [high - value for high, value in zip(highs, values, strict=True)],
-                "arrayminus": [value - low for low, value in zip(lows, values, strict=True)],
-                "color": figures.COLOURS[token],
-                "thickness": 1,
-                "width": 0,
-            },
+            error_y=figures.error_bars(values, lows, highs, token, thickness=1),
             line={"color": figures.COLOURS[token], "width": 1.5, "dash": style.get("dash", "solid")},
             marker={
                 "color": figures.COLOURS[token],
@@ -238,8 +250,94 @@ def _figure(inputs: Inputs, found: Mapping[str, Any]) -> dict[str, Any]:
     return figures.spec(
         traces,
         height=420,
-        xaxis={"title": {"text": f"{words} per patient, mean"}, "rangemode": "tozero"},
+        xaxis={
+            "title": {"text": f"{words.removesuffix(' per patient')} per patient, mean"},
+            "rangemode": "tozero",
+            **figures.tick_units(axis, inputs.currency),
+        },
         yaxis={"title": {"text": "AUC"}, "tickformat": ".2f"},
         legend={"orientation": "h", "y": 1.12, "x": 0},
         margin={"t": 48},
     )
+
+
+def _flow(steps: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return who goes on and who stops after every step, as a flow; shares of all patients."""
+    steps = _merged(steps)
+    names = [f"{row['steps']}{' and more' if at == _STEPS else ''}" for at, row in enumerate(steps)]
+    total: dict[str, float] = {}
+    for row in steps:
+        for had, share in row["stop"].items():
+            total[had] = total.get(had, 0.0) + share
+    often = sorted((had for had in total if total[had] >= _RARE), key=lambda had: (-total[had], had))[:_WAYS]
+    rest = len(total) - len(often)
+    other = f"{rest} other ways"
+    total[other] = sum(share for had, share in total.items() if had not in often)
+    depth = {
+        had: sum(row["stop"].get(had, 0.0) * at for at, row in enumerate(steps)) / max(total[had], _TINY)
+        for had in often
+    }
+    ways = sorted(often, key=lambda had: (-depth[had], had))  # who stops late is drawn above who stops early
+    ways += [other] if rest else []
+    labels = [*names, *(f"{figures.plot_text(way, 60)}, {formats.percent(total[way])}" for way in ways)]
+    links = []
+    for at, row in enumerate(steps):
+        if row["go_on"] > 0 and at + 1 < len(steps):
+            links.append((at, at + 1, row["go_on"]))
+        ends: dict[str, float] = {}
+        for had, share in row["stop"].items():
+            had = had if had in often else other
+            ends[had] = ends.get(had, 0.0) + share
+        links += [(at, len(names) + ways.index(had), share) for had, share in ends.items()]
+    top, bottom = 32, 12
+    height = 140 + 34 * len(ways)
+    inner = height - top - bottom
+    scale = 1.0 - (len(ways) - 1) * _PAD / inner
+    reached = [sum(row["stop"].values()) + row["go_on"] for row in steps]
+    below = [sum(total[way] for way in ways[:at]) for at in range(len(ways))]
+    x = [_STEPS_WIDTH * at / max(len(steps) - 1, 1) for at in range(len(steps))] + [1.0] * len(ways)
+    y = [share / 2 * scale for share in reached]
+    y += [
+        (before + total[way] / 2) * scale + at * _PAD / inner
+        for at, (way, before) in enumerate(zip(ways, below, strict=True))
+    ]
+    flow = go.Sankey(
+        arrangement="snap",
+        node={
+            "label": labels,
+            "x": [min(max(value, _TINY), 1 - _TINY) for value in x],  # 0 and 1 count as not set
+            "y": [min(max(value, _TINY), 1 - _TINY) for value in y],
+            "color": figures.COLOURS["blue"],
+            "pad": _PAD,
+            "thickness": 14,
+            "line": {"width": 0},
+            "hovertemplate": "%{label}: %{value:.0%}<extra></extra>",
+        },
+        link={
+            "source": [source for source, _, _ in links],
+            "target": [target for _, target, _ in links],
+            "value": [share for _, _, share in links],
+            "color": figures.COLOURS["line"],
+            "hovertemplate": "%{source.label} to %{target.label}: %{value:.0%}<extra></extra>",
+        },
+        textfont={"color": figures.COLOURS["ink"], "size": 12},
+        meta=figures.coloured(node__color="blue", link__color="line", textfont__color="ink"),
+    )
+    above: dict[str, Any] = {"y": 1.0, "xref": "paper", "yref": "paper", "yanchor": "bottom"}
+    heading = figures.note("steps taken", "soft", x=0, xanchor="left", **above)
+    last = figures.note("stop, having had", "soft", x=1, xanchor="right", **above)
+    margin = {"l": 8, "r": 8, "t": top, "b": bottom}
+    return figures.spec([flow], height=height, margin=margin, annotations=[heading, last])
+
+
+def _merged(steps: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the steps, those far down taken together."""
+    shown = list(steps[:_STEPS])
+    rest = steps[_STEPS:]
+    if rest:
+        stop: dict[str, float] = {}
+        for row in rest:
+            for had, share in row["stop"].items():
+                stop[had] = stop.get(had, 0.0) + share
+        shown.append({"steps": rest[0]["steps"], "stop": stop, "go_on": 0.0})
+    return shown

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 
 from scanwise.report import figures, formats
 from scanwise.report.card import Card, Column, Row, Table, not_applicable
 from scanwise.report.inputs import Inputs, auc_of
+
+_STILL_GROWING = 0.01
+"""A front that the second half of a search made larger by this share may not be found yet."""
 
 
 def considered(inputs: Inputs) -> Card:
@@ -81,11 +86,15 @@ def search(inputs: Inputs) -> Card:
         "every protocol of the menu was looked at" if complete else "not every protocol of the menu was looked at",
     )
     history = [
-        (point["evaluated"], formats.finite(point.get("hypervolume")))
+        (point["evaluated"], volume)
         for point in found.get("history") or ()
-        if formats.finite(point.get("hypervolume")) is not None
+        if (volume := formats.finite(point.get("hypervolume"))) is not None
     ]
     title = "Nothing was left out: every protocol of the menu was scored" if complete else "The search sampled the menu"
+    late = 0.0
+    if not complete and len(history) > 1 and history[_half(history)][1] > 0:
+        late = history[-1][1] / history[_half(history)][1] - 1.0
+        title += f"; its second half made the front {100 * late:.1f} % larger"
     columns = (
         Column("evaluated", "Protocols evaluated", "count"),
         Column("hypervolume", "Volume under the front", "auc"),
@@ -107,11 +116,25 @@ def search(inputs: Inputs) -> Card:
             [trace],
             height=300,
             xaxis={"title": {"text": "Protocols evaluated"}, "rangemode": "tozero"},
-            yaxis={"title": {"text": "Volume under the front"}, "tickformat": ".2f"},
+            yaxis={"title": {"text": "Volume under the front"}, "tickformat": ".3f", "nticks": 6},
         )
     batches = formats.plural(len(history), "batch", "batches")
     alt = f"Line of the volume under the front over {batches} of the search. {title}."
-    return Card("search", title, how, table=table if history else None, figure=figure, alt=alt, lists=(("", lines),))
+    return Card(
+        "search",
+        title,
+        how,
+        "attention" if late > _STILL_GROWING else "ok",
+        table if history else None,
+        figure,
+        alt,
+        lists=(("", lines),),
+    )
+
+
+def _half(history: Sequence[tuple[float, float]]) -> int:
+    """Return where half of the protocols had been evaluated."""
+    return next(at for at, (n, _) in enumerate(history) if n >= history[-1][0] / 2)
 
 
 def _figure(pairs: list[tuple[float, float, str, str]]) -> dict[str, object]:

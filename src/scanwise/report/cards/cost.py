@@ -17,7 +17,7 @@ def bill(inputs: Inputs) -> Card:
         "that another test would bring back."
     )
     lines = [line for candidate in (inputs.reference, inputs.shown) for line in candidate.get("bill") or ()]
-    names = dict.fromkeys((str(line["label"]), str(line["kind"])) for line in lines)
+    names = dict.fromkeys(map(inputs.bill_line, lines))
     if not names:
         return not_applicable("bill", "Cost breakdown", how, "the recommendation carries no bill")
     rows = []
@@ -25,8 +25,8 @@ def bill(inputs: Inputs) -> Card:
         shown_label = f"{label} (session)" if kind == "setup" and (label, "shots") in names else label
         cells: dict[str, object] = {"label": shown_label, "kind": "session or fee" if kind == "setup" else "test"}
         for name in inputs.axes:
-            cells[f"today_{name}"] = inputs.own_cost(inputs.reference, label, kind, name)
-            cells[f"proposed_{name}"] = inputs.own_cost(inputs.shown, label, kind, name)
+            cells[f"today_{name}"] = inputs.own_cost(inputs.reference, (label, kind), name)
+            cells[f"proposed_{name}"] = inputs.own_cost(inputs.shown, (label, kind), name)
         rows.append(Row(cells))
     total: dict[str, object] = {"label": "In total", "kind": ""}
     for name in inputs.axes:
@@ -114,7 +114,6 @@ def _figure(inputs: Inputs, rows: list[Row]) -> dict[str, object]:
     traces = [lines, dots("today", today, "ink", "square-open", 13)]
     if inputs.changes:
         traces.append(dots("proposed", proposed, "green", "diamond", 9))
-    prefix = formats.prefix(axis, inputs.currency)
     top = max([*today, *proposed])
     return figures.spec(
         traces,
@@ -123,7 +122,7 @@ def _figure(inputs: Inputs, rows: list[Row]) -> dict[str, object]:
             "title": {"text": formats.AXIS_TITLES.get(axis, axis)},
             "range": [-0.04 * top, 1.06 * top],
             "showgrid": True,
-            "tickprefix": figures.plot_text(prefix) if prefix else "",
+            **figures.tick_units(axis, inputs.currency),
             "nticks": 5,
         },
         yaxis={"tickvals": places, "ticktext": labels, "range": [-0.6, len(rows) - 0.4], "showgrid": True},

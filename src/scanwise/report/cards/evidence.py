@@ -11,6 +11,8 @@ from scanwise.report import figures, formats
 from scanwise.report.card import Card, Column, Row, Table, not_applicable
 from scanwise.report.inputs import Inputs, assessment, auc_of, versus
 
+_MANY_LOST = 0.02
+"""Share of the positive patients whose net loss a reader must not miss."""
 _LOOK: dict[str, dict[str, Any]] = {
     "proposal": {"token": "green", "dash": "solid", "symbol": "diamond"},
     "reference": {"token": "ink", "dash": "dash", "symbol": "square-open"},
@@ -71,18 +73,10 @@ def calibration(inputs: Inputs) -> Card:
     for role, name, entry in found:
         curve = [point for point in entry["curve"] if formats.finite(point.get("observed")) is not None]
         rows += [Row({"protocol": name, **point}, role) for point in curve]
-        lows, highs = ([_or(point.get(side), point["observed"]) for point in curve] for side in ("low", "high"))
-        trace = _line(role, name, [p["predicted"] for p in curve], [p["observed"] for p in curve], markers=True)
+        values, lows, highs = ([point.get(side) for point in curve] for side in ("observed", "low", "high"))
+        trace = _line(role, name, [p["predicted"] for p in curve], values, markers=True)
         token = _LOOK[role]["token"]
-        trace.error_y = {
-            "type": "data",
-            "symmetric": False,
-            "array": [top - p["observed"] for top, p in zip(highs, curve, strict=True)],
-            "arrayminus": [p["observed"] - bottom for bottom, p in zip(lows, curve, strict=True)],
-            "color": figures.COLOURS[token],
-            "thickness": 1.2,
-            "width": 0,
-        }
+        trace.error_y = figures.error_bars(values, lows, highs, token, thickness=1.2)
         trace.meta["tokens"]["error_y.color"] = token
         traces.append(trace)
     slope = found[0][2].get("slope") or {}
@@ -221,6 +215,49 @@ def operating(inputs: Inputs) -> Card:
         rest = f", {100 * today:.0f} today" if today is not None and inputs.changes else ""
         title = f"At {specificity} specificity {100 * value:.0f} of 100 positive patients are found{rest}"
     return Card("operating", title, how, table=Table("Operating point and scores", columns, tuple(rows)))
+
+
+def flips(inputs: Inputs) -> Card:
+    """Return how many diagnoses change between today's protocol and the proposal, both ways."""
+    how = (
+        "Patients who would be called otherwise than today, at the agreed specificity and at each probability from "
+        "which one would act. In the bad case many more positive patients are missed than found."
+    )
+    found = inputs.data.get("flips")
+    if not inputs.changes:
+        return not_applicable("flips", "Whose diagnosis changes", how, "today's protocol stays as it is")
+    if not found:
+        reason = "this run was made before reports showed it; run the recommend stage again"
+        return not_applicable("flips", "Whose diagnosis changes", how, reason)
+    rows = []
+    for entry in found:
+        at = (
+            f"at {formats.percent(entry['specificity'])} specificity"
+            if "specificity" in entry
+            else f"acting from {formats.percent(entry['threshold'])}"
+        )
+        rows.append(Row({"at": at, **{name: entry[name] for name in ("missed", "found", "alarmed", "spared")}}))
+    first = found[0]
+    n = first["positive"] or 1.0
+    lost, gained = first["missed"], first["found"]
+    title = (
+        f"Of {formats.count(first['positive'])} positive patients {formats.count(lost)} found today would be missed, "
+        f"{formats.count(gained)} missed today would be found"
+    )
+    columns = (
+        Column("at", ""),
+        Column("missed", "Positive, now missed", "count"),
+        Column("found", "Positive, now found", "count"),
+        Column("alarmed", "Negative, now alarmed", "count"),
+        Column("spared", "Negative, now spared", "count"),
+    )
+    return Card(
+        "flips",
+        title,
+        how,
+        "attention" if lost - gained > _MANY_LOST * n else "ok",
+        Table("Diagnoses that change, mean over rounds of judging", columns, tuple(rows)),
+    )
 
 
 def nested(inputs: Inputs) -> Card:

@@ -9,11 +9,11 @@ import plotly.graph_objects as go
 
 from scanwise.report import figures, formats
 from scanwise.report.card import Card, Column, Row, Table, not_applicable
-from scanwise.report.cards.proposal import rungs_of
-from scanwise.report.inputs import Inputs, assessment, auc_of, versus
+from scanwise.report.cards.explore import explore
+from scanwise.report.inputs import Inputs, auc_of, versus
 
-TRACES = ("above", "within", "alike", "reference", "proposal", "selected")
-"""Roles of the traces, drawn in this order; the page moves protocols between them by key, never by position."""
+TRACES = ("above", "within", "alike", "reference", "proposal")
+"""Roles of protocols, drawn in this order; the page gives a protocol other roles by its key, never by its position."""
 
 
 class Point(NamedTuple):
@@ -35,7 +35,7 @@ def compute(inputs: Inputs) -> Card:
     unit = formats.AXIS_TITLES.get(axis, axis)
     how = (
         f"Each point is a protocol judged on unseen patients, with its {inputs.level} interval; up and left is better, "
-        "ringed ones cannot be told apart from the proposal. "
+        "those on the pale band cannot be told apart from the proposal. "
         "In the bad case the proposal lies clearly below the square, which is today."
     )
     points = _info(inputs)
@@ -70,14 +70,12 @@ def compute(inputs: Inputs) -> Card:
         table=Table("Judged protocols, cheapest first", columns, tuple(rows)),
         figure=_figure(inputs, points, keys),
         alt=_alt(inputs, points),
-        data=_interaction(inputs, keys),
+        data=explore(inputs),
     )
 
 
-def arrange(
-    points: Sequence[Point], *, proposal: str | None, reference: str, selected: str | None
-) -> dict[str, list[str]]:
-    """Return the protocol keys of every trace; the page does the same for every position of the sliders."""
+def arrange(points: Sequence[Point], *, proposal: str | None, reference: str) -> dict[str, list[str]]:
+    """Return the protocol keys of every role; the page does the same for every position of the sliders."""
     roles: dict[str, list[str]] = {role: [] for role in TRACES}
     for point in points:
         if point.key == reference:
@@ -88,8 +86,6 @@ def arrange(
             roles["within" if point.feasible else "above"].append(point.key)
         if point.alike and point.feasible:
             roles["alike"].append(point.key)
-        if point.key == selected:
-            roles["selected"].append(point.key)
     return roles
 
 
@@ -124,7 +120,7 @@ def _info(inputs: Inputs) -> list[Point]:
 
 
 def _figure(inputs: Inputs, points: Sequence[Point], keys: dict[str, Any]) -> dict[str, Any]:
-    roles = arrange(points, proposal=keys["proposal"], reference=keys["reference"], selected=None)
+    roles = arrange(points, proposal=keys["proposal"], reference=keys["reference"])
     by_key = {point.key: point for point in points}
     style: dict[str, dict[str, Any]] = {
         "above": {
@@ -136,7 +132,13 @@ def _figure(inputs: Inputs, points: Sequence[Point], keys: dict[str, Any]) -> di
             "bars": "faint",
         },
         "within": {"name": "judged", "symbol": "circle", "colour": "blue", "size": 8, "line": "card", "bars": "sky"},
-        "alike": {"name": "indistinguishable", "symbol": "circle-open", "colour": "sky", "size": 15, "line": "sky"},
+        "alike": {
+            "name": "cannot be told apart",
+            "symbol": "circle-open",
+            "colour": "sky",
+            "size": 15,
+            "line": "sky",
+        },
         "reference": {
             "name": "today",
             "symbol": "square-open",
@@ -153,7 +155,6 @@ def _figure(inputs: Inputs, points: Sequence[Point], keys: dict[str, Any]) -> di
             "line": "card",
             "bars": "green",
         },
-        "selected": {"name": "selected", "symbol": "circle-open", "colour": "pink", "size": 24, "line": "pink"},
     }
     traces = []
     for role in TRACES:
@@ -166,7 +167,7 @@ def _figure(inputs: Inputs, points: Sequence[Point], keys: dict[str, Any]) -> di
                 y=[point.auc for point in mine],
                 customdata=[[point.key, point.hover] for point in mine],
                 hovertemplate="%{customdata[1]}<extra></extra>",
-                hoverinfo="skip" if role in ("alike", "selected") else None,
+                hoverinfo="skip" if role == "alike" else None,
                 mode="markers",
                 name=look["name"],
                 marker={
@@ -178,15 +179,13 @@ def _figure(inputs: Inputs, points: Sequence[Point], keys: dict[str, Any]) -> di
                         "color": figures.COLOURS[look["line"]],
                     },
                 },
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [point.high - point.auc for point in mine],
-                    "arrayminus": [point.auc - point.low for point in mine],
-                    "color": figures.COLOURS[look["bars"]],
-                    "thickness": 1.5 if role in ("reference", "proposal") else 1,
-                    "width": 0,
-                }
+                error_y=figures.error_bars(
+                    [point.auc for point in mine],
+                    [point.low for point in mine],
+                    [point.high for point in mine],
+                    look["bars"],
+                    thickness=1.5 if role in ("reference", "proposal") else 1,
+                )
                 if bars
                 else None,
                 opacity=0.55 if role == "above" else 1.0,
@@ -194,11 +193,27 @@ def _figure(inputs: Inputs, points: Sequence[Point], keys: dict[str, Any]) -> di
                     "role": role,
                     **figures.coloured(**colours, **({"error_y__color": look["bars"]} if bars else {})),
                 },
-                showlegend=role != "selected",
             )
         )
+    band = [by_key[key] for key in (*roles["alike"], *roles["proposal"])] if roles["alike"] else []
+    band.sort(key=lambda point: (point.x, point.key))
+    traces.insert(
+        0,
+        go.Scatter(
+            x=[point.x for point in band],
+            y=[point.auc for point in band],
+            mode="lines",
+            hoverinfo="skip",
+            showlegend=False,
+            opacity=0.3,
+            line={"color": figures.COLOURS["sky"], "width": 14, "shape": "linear"},
+            meta={"role": "band", **figures.coloured(line__color="sky")},
+        ),
+    )
     stairs = [points[0]]
-    stairs += [point for index, point in enumerate(points) if index and point.auc > max(p.auc for p in points[:index])]
+    for point in points:
+        if point.auc > stairs[-1].auc:
+            stairs.append(point)
     traces.insert(
         0,
         go.Scatter(
@@ -212,8 +227,6 @@ def _figure(inputs: Inputs, points: Sequence[Point], keys: dict[str, Any]) -> di
         ),
     )
     unit = formats.AXIS_TITLES.get(inputs.primary, inputs.primary)
-    suffix = {"minutes": " min", "msv": " mSv", "contrast_ml": " mL"}.get(inputs.primary, "")
-    prefix = formats.prefix(inputs.primary, inputs.currency)
     top = max(point.x for point in points)
     low, high = min(point.low for point in points), max(point.high for point in points)
     pad = 0.04 * max(high - low, 0.05)
@@ -223,9 +236,7 @@ def _figure(inputs: Inputs, points: Sequence[Point], keys: dict[str, Any]) -> di
         xaxis={
             "title": {"text": unit},
             "range": [-0.04 * (top or 1.0), 1.05 * (top or 1.0)],
-            "tickprefix": figures.plot_text(prefix) if prefix else "",
-            "ticksuffix": suffix,
-            "showtickprefix": "all",
+            **figures.tick_units(inputs.primary, inputs.currency),
             "nticks": 6,
         },
         yaxis={"title": {"text": "AUC"}, "range": [low - pad, high + pad], "tickformat": ".2f"},
@@ -267,66 +278,3 @@ def _alt(inputs: Inputs, points: Sequence[Point]) -> str:
         f"({inputs.price(min(prices))} to {inputs.price(max(prices))}); {feasible} of "
         f"{formats.plural(len(points), 'protocol')} within the budget{proposal}; today {shown['reference']}."
     )
-
-
-def _interaction(inputs: Inputs, keys: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page needs to answer a slider or a click, every word of it written here."""
-    limits = (inputs.data.get("budget") or {}).get("limits") or {}
-    sliders = []
-    for axis in inputs.axes:
-        stops = {inputs.cost_of(candidate, axis) for candidate in inputs.candidates} - {None}
-        asked = formats.finite(limits.get(axis))
-        if axis == inputs.primary:
-            stops |= {formats.finite(rung["limit"]) for rung in inputs.data.get("ladder") or ()} - {None}
-        elif asked is not None:  # the ladder holds within this limit, so it can only be lowered
-            stops = {stop for stop in stops if stop is not None and stop <= asked}
-        if len(stops) < 2:
-            continue
-        values = sorted({float(stop) for stop in stops if stop is not None} | ({asked} if asked is not None else set()))
-        start = values.index(asked) if asked is not None else len(values) - 1
-        sliders.append(
-            {
-                "axis": axis,
-                "label": "Budget" if axis == "money" else formats.AXIS_SHORT.get(axis, axis),
-                "stops": values,
-                "texts": [inputs.price(value, axis) for value in values],
-                "start": start,
-            }
-        )
-    points = []
-    for candidate in inputs.candidates:
-        facts = [
-            [formats.AXIS_TITLES.get(axis, axis), inputs.price(inputs.cost_of(candidate, axis), axis)]
-            for axis in inputs.axes
-        ]
-        facts.append(["AUC", formats.with_limits(auc_of(candidate))])
-        if candidate["key"] != keys["reference"]:
-            facts.append(["Against today", formats.with_limits(versus(candidate).get("difference"), formats.signed)])
-        sensitivity = assessment(candidate).get("sensitivity") or {}
-        if sensitivity.get("value"):
-            label = f"Sensitivity at {formats.percent(sensitivity.get('specificity'))} specificity"
-            facts.append([label, formats.with_limits(sensitivity["value"])])
-        facts.append(["Verdict", formats.cell(inputs.verdict(candidate), "verdict")])
-        points.append(
-            {
-                "key": candidate["key"],
-                "label": str(candidate["reading"]),
-                "cost": {axis: inputs.cost_of(candidate, axis) for axis in inputs.axes},
-                "alike": bool(candidate.get("indistinguishable_from_recommended")),
-                "facts": facts,
-            }
-        )
-    points.sort(key=lambda point: (point["cost"].get(inputs.primary) or 0.0, point["key"]))
-    rungs = rungs_of(inputs)
-    lowest = f"Below {inputs.price(rungs[0]['limit'])}: nothing on the menu fits." if rungs else ""
-    return {
-        "primary": inputs.primary,
-        "reference": keys["reference"],
-        "proposal": keys["proposal"],
-        "headline": str(inputs.decision.get("headline") or ""),
-        "below": lowest,
-        "ladder": rungs,
-        "sliders": sliders,
-        "limits": {axis: limits[axis] for axis in inputs.axes[1:] if formats.finite(limits.get(axis)) is not None},
-        "points": points,
-    }

@@ -70,6 +70,8 @@ def data(inputs: Inputs) -> Card:
         if known
         else "Patients and tests"
     )
+    if known and min(known) == 1.0:
+        title = "Every test was done in every patient"
     columns = (Column("title", "Test"), Column("share_done", "Done in", "percent"))
     if known and min(known) < _FEW_DONE:
         rarest = rows[shares.index(min(known))].cells["title"]
@@ -88,7 +90,7 @@ def data(inputs: Inputs) -> Card:
 def assumptions(inputs: Inputs) -> Card:
     """Return the numbers a virtual cohort rests on that nobody measured."""
     how = (
-        "The patients are made from published numbers; these few were assumed. In the bad case the advice turns when "
+        "The patients are made from published numbers; these were assumed. In the bad case the advice turns when "
         "one of them is changed within reason."
     )
     entries = inputs.study.get("assumptions") or ()

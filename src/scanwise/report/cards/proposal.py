@@ -8,6 +8,9 @@ from scanwise.report import formats
 from scanwise.report.card import Card, Column, Row, Table, not_applicable
 from scanwise.report.inputs import Inputs, assessment, auc_of, versus
 
+_MANY_AXES = 3
+"""With more cost axes, those on which nothing changes have no tile."""
+
 
 def tiles(inputs: Inputs) -> Card:
     """Return the cost on every priced axis, the diagnosis and the number of patients, as tiles."""
@@ -18,6 +21,8 @@ def tiles(inputs: Inputs) -> Card:
         change = None if now is None or not today else now / today - 1
         scanning = inputs.scan_minutes(shown) if axis == "minutes" else None
         part = "" if scanning is None or not now or scanning == now else f"; {inputs.price(scanning, axis)} of scanning"
+        if len(inputs.axes) > _MANY_AXES and axis != inputs.primary and now == today:
+            continue  # what stays as it is does not crowd the first screen; the bill has it
         cells = {
             "what": formats.AXIS_TITLES.get(axis, axis),
             "value": inputs.price(now, axis),
