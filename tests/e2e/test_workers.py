@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 import scanwise
 from scanwise.artifacts import read_json
@@ -98,7 +99,21 @@ def test_the_same_command_started_three_times_is_one_run(alone, start, tmp_path)
             text for text in said if re.search(rf"^{stage} .*done (by another process|before)$", text, re.MULTILINE)
         ]
         assert len(left) == 2, f"{stage} is done once"
-    assert "another process is at it: waiting" in "".join(said)
+
+
+def test_who_finds_another_process_at_a_stage_waits_for_it_and_says_so(alone, start, tmp_path):
+    run = tmp_path / alone.relative_to(alone.parents[2])
+    run.mkdir(parents=True)
+    with FileLock(run / "run.lock"):
+        process = start()
+        line = next((line for line in process.stderr if "waiting" in line), "")
+        held = sorted(path.name for path in run.iterdir())
+
+    _, error = process.communicate(timeout=150)
+    assert line.split(maxsplit=2)[2] == "another process is at it: waiting\n"
+    assert held == ["run.lock"], "nothing is written while another process works"
+    assert process.returncode == 0, error
+    same(run, alone)
 
 
 def test_another_process_goes_on_where_the_fitting_one_was_killed(alone, start, tmp_path):
