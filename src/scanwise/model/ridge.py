@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
 
 from scanwise.design import Patients, Protocol
 from scanwise.errors import ScanwiseError
@@ -84,15 +85,17 @@ class RidgeReader:
 
     def losses(self, taken: Sequence[NDArray[np.bool_]]) -> Floats:
         """Return the mean square error of subsets, each row left out of what tells it, shape ``(subsets,)``."""
-        found = np.empty(len(taken))
-        for at, mask in enumerate(taken):
-            some, gram = self._equations(mask)
-            features = self._features[:, some]
-            lower = np.linalg.cholesky(gram)
-            leverage = 1 / len(features) + (np.linalg.solve(lower, features.T) ** 2).sum(0)
-            off = self._rest - features @ np.linalg.solve(gram, self._moment[some])
-            found[at] = np.mean((off / (1 - leverage)[:, None]) ** 2)
-        return found
+        return np.array([np.mean(self._off(mask) ** 2) for mask in taken])
+
+    def left_out(self, mask: NDArray[np.bool_]) -> Floats:
+        """Return what the others tell of every learning row, shape ``(rows, outputs)``; for measures of one's own.
+
+        Parameters
+        ----------
+        mask : a subset, shape ``(shots,)``.
+        """
+        told: Floats = self._level + self._rest - self._off(mask)
+        return told
 
     def __call__(self, protocols: Sequence[Protocol]) -> Floats:
         """Return minus the mean square error of leaving one out, shape ``(protocols,)``."""
@@ -112,6 +115,15 @@ class RidgeReader:
             some, gram = self._equations(mask)
             told.append(self._level + features[:, some] @ np.linalg.solve(gram, self._moment[some]))
         return np.stack(told)
+
+    def _off(self, mask: NDArray[np.bool_]) -> Floats:
+        """Return how far off every learning row is when it is left out, shape ``(rows, outputs)``."""
+        some, gram = self._equations(mask)
+        features = self._features[:, some]
+        lower = np.linalg.cholesky(gram)
+        leverage = 1 / len(features) + (solve_triangular(lower, features.T, lower=True, check_finite=False) ** 2).sum(0)
+        off: Floats = (self._rest - features @ np.linalg.solve(gram, self._moment[some])) / (1 - leverage)[:, None]
+        return off
 
     def _equations(self, mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Floats]:
         """Return the features of a subset, and the matrix of its normal equations."""
