@@ -26,7 +26,7 @@ from _patterns import (
     random_mask,
     reads,
 )
-from _result import Result, in_words, parser
+from _result import Kept, Result, in_words, parser
 from numpy.typing import NDArray
 
 from scanwise.errors import ScanwiseError
@@ -54,15 +54,25 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli.add_argument("--steps", type=int, default=NETWORK.steps, help="training steps of every network that reads")
     cli.add_argument("--swaps", type=int, default=20, help="swaps at most per pattern")
     cli.add_argument("--domains", nargs="+", choices=DOMAINS, default=list(DOMAINS))
+    cli.add_argument("--keep", type=Path, help="file of splits that are done; a run that was broken off goes on there")
     options = cli.parse_args(arguments)
     result = Result("mnist_patterns", str(__doc__), arguments)
     images, digit = mnist()
-    right: dict[tuple[str, str], dict[float, list[NDArray[np.float64]]]] = {}
+    kept = Kept(options.keep, {"steps": options.steps, "swaps": options.swaps, "domains": options.domains})
+    if kept.content:
+        result.note("Splits of an earlier start were taken over (`--keep`); the seconds are those of the rest.")
+    right: dict[tuple[str, str], dict[float, list[NDArray[np.float64]]]] = {
+        (domain, name): {
+            float(share): [np.asarray(hit, dtype=np.float64) for hit in hits] for share, hits in per.items()
+        }
+        for domain, of in kept.content.items()
+        for name, per in of.items()
+    }
     clock = Clock()
     settings = replace(NETWORK, steps=options.steps)
     judging = replace(JUDGES, steps=min(JUDGES.steps, options.steps))
     numbers = {share: round(share * SIDE**2) for share in SHARES}
-    for seed in range(options.seeds):
+    for seed in range(len(next(iter(right.values()))[SHARES[0]]) if right else 0, options.seeds):
         order = np.random.default_rng([seed, 0x6D6E]).permutation(len(digit))
         learn, judge = np.sort(order[:LEARN]), np.sort(order[LEARN : LEARN + JUDGE])
         for domain in options.domains:
@@ -96,7 +106,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 for name, tells in rows.items():
                     hit = (tells(judge).argmax(1) == digit[judge]).astype(np.float64)
                     right.setdefault((domain, name), {}).setdefault(share, []).append(hit)
-            print(f"seed {seed}, {domain}: done", flush=True)
+        kept.content = {
+            domain: {
+                name: {str(share): [hit.astype(int).tolist() for hit in hits] for share, hits in per.items()}
+                for (where, name), per in right.items()
+                if where == domain
+            }
+            for domain in options.domains
+        }
+        kept.save()
+        print(f"seed {seed}: done", flush=True)
     for domain in options.domains:
         found = {
             name: {share: over_seeds(hits) for share, hits in per.items()}
