@@ -61,13 +61,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     kept = Kept(options.keep, {"steps": options.steps, "swaps": options.swaps, "domains": options.domains})
     if kept.content:
         result.note("Splits of an earlier start were taken over (`--keep`); the seconds are those of the rest.")
-    right: dict[tuple[str, str], dict[float, list[NDArray[np.float64]]]] = {
-        (domain, name): {
-            float(share): [np.asarray(hit, dtype=np.float64) for hit in hits] for share, hits in per.items()
-        }
-        for domain, of in kept.content.items()
-        for name, per in of.items()
-    }
+    right: dict[tuple[str, str], dict[float, list[NDArray[np.float64]]]] = {}
+    for key, per in kept.content.items():
+        domain, name = key.split(": ", 1)
+        right[domain, name] = {float(share): [np.asarray(hit, np.float64) for hit in per[share]] for share in per}
     clock = Clock()
     settings = replace(NETWORK, steps=options.steps)
     judging = replace(JUDGES, steps=min(JUDGES.steps, options.steps))
@@ -107,12 +104,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                     hit = (tells(judge).argmax(1) == digit[judge]).astype(np.float64)
                     right.setdefault((domain, name), {}).setdefault(share, []).append(hit)
         kept.content = {
-            domain: {
-                name: {str(share): [hit.astype(int).tolist() for hit in hits] for share, hits in per.items()}
-                for (where, name), per in right.items()
-                if where == domain
-            }
-            for domain in options.domains
+            f"{domain}: {name}": {str(share): [hit.astype(int).tolist() for hit in per[share]] for share in per}
+            for (domain, name), per in right.items()
         }
         kept.save()
         print(f"seed {seed}: done", flush=True)
