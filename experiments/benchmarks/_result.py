@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scanwise.artifacts import read_json, write_json, write_text
 from scanwise.errors import ScanwiseError
@@ -126,6 +127,17 @@ class Kept:
         if self._path is not None:
             content = [[key, value] for key, value in self.content.items()]  # JSON objects are written in sorted order
             write_json(self._path, {"settings": self._settings, "content": content})
+
+
+def packed(hits: NDArray[np.floating[Any]]) -> str:
+    """Return who was told right, 0 or 1, in a few letters: how many, and their bits in hexadecimal digits."""
+    return f"{len(hits)}:{np.packbits(hits > 0).tobytes().hex()}"
+
+
+def unpacked(text: str) -> NDArray[np.float64]:
+    """Return what was packed."""
+    count, bits = text.split(":")
+    return np.unpackbits(np.frombuffer(bytes.fromhex(bits), np.uint8), count=int(count)).astype(np.float64)
 
 
 def weighted_auc(estimates: AucEstimates, weights: Mapping[str, float]) -> Interval:

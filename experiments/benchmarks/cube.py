@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 from _patterns import TRAINER, Clock, fit_subsets, greedy, mask_of, over_seeds
-from _result import Result, in_words, parser
+from _result import Kept, Result, in_words, packed, parser, unpacked
 from numpy.typing import NDArray
 
-from scanwise.model import Actions, GreedyModel, Measurements, SubsetModel, ValueModel, fit_halves
+from scanwise.model import Actions, GreedyModel, Measurements, MixtureModel, SubsetModel
 
 BUDGETS = (3, 5, 7, 10)
 CLASSES, WITHIN, FEATURES, BLOCKS = 8, 3, 20, 5
 NOISE, CONTEXT = 0.3, 0.1
 JUDGE = 2000
 PROBLEMS = ("CUBE", "CUBE-NM")
-OURS = "looks ahead (value network)"
+OURS = "mixtures, measurement by measurement"
 CEILING = {"CUBE": {3: 59.4, 5: 75.5, 10: 85.6}, "CUBE-NM": {3: 49.9, 5: 70.6, 7: 80.7, 10: 86.7}}
 """Accuracy of the true model, choosing greedily by information, after the context where there is one [%] (facts, B)."""
 READER = SubsetModel(width=192, n_blocks=2, steps=6000, batch_size=256, dropout=0.05, learning_rate=3e-3)
-VALUE = ValueModel(width=192, n_blocks=2, steps=6000, batch_size=256, weights=(0.01, 0.2), learning_rate=2e-3)
+MIXTURE = MixtureModel()
 CPU_MINUTES = 10.0
 
 
@@ -37,16 +37,30 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli.add_argument("--rows", type=int, nargs="+", default=[20_000, 600], help="rows that learn")
     cli.add_argument("--steps", type=int, default=READER.steps, help="training steps of every network")
     cli.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
+    cli.add_argument("--keep", type=Path, help="file of seeds that are done; a run that was broken off goes on there")
     options = cli.parse_args(arguments)
     result = Result("cube", str(__doc__), arguments)
+    kept = Kept(options.keep, {"steps": options.steps, "judges": JUDGE})
+    if kept.content:
+        result.note("Seeds of an earlier start were taken over (`--keep`); the seconds are those of the rest.")
     right: dict[tuple[str, int, str, int], list[NDArray[np.float64]]] = {}
     errors: dict[tuple[str, int], list[float]] = {}
     clock = Clock()
-    for name in options.problems:
-        for n in options.rows:
-            for seed in range(options.seeds):
-                _one(name, n, seed, options.steps, right, errors, clock)
-                print(f"{name}, {n} rows, seed {seed}: done", flush=True)
+    for seed in range(options.seeds):
+        for name in options.problems:
+            for n in options.rows:
+                key = f"{name}, {n} rows, seed {seed}"
+                if key not in kept.content:
+                    told, error = _one(name, n, seed, options.steps, clock)
+                    kept.content[key] = {
+                        "error": error,
+                        "right": [[method, budget, packed(hits)] for (method, budget), hits in told.items()],
+                    }
+                    kept.save()
+                    print(f"{key}: done", flush=True)
+                for method, budget, hits in kept.content[key]["right"]:
+                    right.setdefault((name, n, method, budget), []).append(unpacked(hits))
+                errors.setdefault((name, n), []).append(kept.content[key]["error"])
     _tell(result, options, right, errors, clock)
     return result.publish(options.out, patients=f"{options.rows} rows learn, {JUDGE} judge", seeds=options.seeds)
 
@@ -86,36 +100,26 @@ def cube(name: str, rows: int, seed: int) -> tuple[Measurements, Actions]:
 
 
 def _one(
-    name: str,
-    rows: int,
-    seed: int,
-    steps: int,
-    right: dict[tuple[str, int, str, int], list[NDArray[np.float64]]],
-    errors: dict[tuple[str, int], list[float]],
-    clock: Clock,
-) -> None:
+    name: str, rows: int, seed: int, steps: int, clock: Clock
+) -> tuple[dict[tuple[str, int], NDArray[np.float64]], float]:
+    """Return who was told right by every method after so many measurements, and the calibration error of ours."""
     problem, actions = cube(name, rows + JUDGE, seed)
     learn, judge = np.arange(rows), np.arange(rows, rows + JUDGE)
     label = problem.target[judge]
     few = rows < 2000
     model = replace(READER, steps=min(READER.steps, steps) // (2 if few else 1), dropout=0.3 if few else READER.dropout)
+    right: dict[tuple[str, int], NDArray[np.float64]] = {}
 
     def note(method: str, n: int, told: NDArray[np.floating[Any]]) -> None:
-        right.setdefault((name, rows, method, n), []).append((told.argmax(1) == label).astype(np.float64))
+        right[method, n] = (told.argmax(1) == label).astype(np.float64)
 
     clock.lap("")
-    reader = fit_subsets(model, problem, learn, seed)
-    with tempfile.TemporaryDirectory() as folder:
-        judged = fit_halves(model, problem, learn, seed=seed, trainer=TRAINER, directory=Path(folder))
-        value = replace(VALUE, steps=min(VALUE.steps, steps)).fit(
-            problem, judged, actions, seed=seed, trainer=TRAINER, directory=Path(folder)
-        )
+    told, _ = MIXTURE.fit(problem, learn, seed=seed).walk(judge, max(BUDGETS))
     for n in BUDGETS:
-        taken, _ = value.walk(judge, 0.2 / n**2, budget=float(n), stops=False)
-        told = reader.tell_each(taken, judge)
-        note(OURS, n, told)
-        errors.setdefault((name, rows), []).append(_calibration_error(told, label))
+        note(OURS, n, told[n - 1])
+    error = float(np.mean([_calibration_error(told[n - 1], label) for n in BUDGETS]))
     clock.lap(f"{name}, {rows}: {OURS}")
+    reader = fit_subsets(model, problem, learn, seed)
     some = np.random.default_rng(seed).permutation(learn)[:1000]
     order = greedy(_loss(reader, problem, some), problem.n_shots, max(BUDGETS))
     rng = np.random.default_rng(seed)
@@ -130,10 +134,11 @@ def _one(
             found = GreedyModel(method, max(BUDGETS), network).fit(
                 problem, learn, actions, seed=seed, trainer=TRAINER, directory=Path(folder)
             )
-        for n, (_, told) in enumerate(found.walk(judge), start=1):
+        for n, (_, guess) in enumerate(found.walk(judge), start=1):
             if n in BUDGETS:
-                note(method.upper(), n, told)
+                note(method.upper(), n, guess)
         clock.lap(f"{name}, {rows}: {method.upper()}")
+    return right, error
 
 
 def _loss(
@@ -202,7 +207,10 @@ def _tell(result: Result, options: Any, right: Any, errors: Any, clock: Clock) -
         [[what, round(seconds, 1)] for what, seconds in clock.seconds.items() if what],
     )
     result.note(
-        "One value network and one reader for all budgets. Calibration error: of the likeliest class, mean of budgets."
+        "One mixture for all budgets; what is measured first is chosen with what the best second one would tell, all "
+        "others by what they tell themselves. Calibration error: of the likeliest class, mean of budgets. A value "
+        "network (`ValueModel`) was tried before, on the first seed: after 20,000 rows of CUBE-NM 45.6 and 58.7 % at 5 "
+        "and 7, behind GDFS."
     )
 
 

@@ -26,7 +26,7 @@ from _patterns import (
     random_mask,
     reads,
 )
-from _result import Kept, Result, in_words, parser
+from _result import Kept, Result, in_words, packed, parser, unpacked
 from numpy.typing import NDArray
 
 from scanwise.errors import ScanwiseError
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     right: dict[tuple[str, str], dict[float, list[NDArray[np.float64]]]] = {}
     for key, per in kept.content.items():
         domain, name = key.split(": ", 1)
-        right[domain, name] = {float(share): [np.asarray(hit, np.float64) for hit in per[share]] for share in per}
+        right[domain, name] = {float(share): [unpacked(hit) for hit in per[share]] for share in per}
     clock = Clock()
     settings = replace(NETWORK, steps=options.steps)
     judging = replace(JUDGES, steps=min(JUDGES.steps, options.steps))
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                     hit = (tells(judge).argmax(1) == digit[judge]).astype(np.float64)
                     right.setdefault((domain, name), {}).setdefault(share, []).append(hit)
         kept.content = {
-            f"{domain}: {name}": {str(share): [hit.astype(int).tolist() for hit in per[share]] for share in per}
+            f"{domain}: {name}": {str(share): [packed(hit) for hit in per[share]] for share in per}
             for (domain, name), per in right.items()
         }
         kept.save()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from _patterns import TRAINER, Clock, fit_subsets, mask_of, over_seeds, random_mask
-from _result import Kept, Result, in_words, parser
+from _result import Kept, Result, in_words, packed, parser, unpacked
 from mnist_patterns import JUDGE, LEARN, SIDE, grown, measured, mnist
 from numpy.typing import NDArray
 
@@ -49,8 +49,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     if kept.content:
         result.note("Splits of an earlier start were taken over (`--keep`); the seconds are those of the rest.")
     right: dict[str, dict[int, list[NDArray[np.float64]]]] = {
-        name: {int(n): [np.asarray(hit, dtype=np.float64) for hit in hits] for n, hits in per.items()}
-        for name, per in kept.content.items()
+        name: {int(n): [unpacked(hit) for hit in hits] for n, hits in per.items()} for name, per in kept.content.items()
     }
     clock = Clock()
     for seed in range(len(right[OURS][BUDGETS[0]]) if right else 0, options.seeds):
@@ -95,8 +94,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                     note(method.upper(), n, guess)
             clock.lap(method.upper())
         kept.content = {
-            name: {str(n): [hit.astype(int).tolist() for hit in hits] for n, hits in per.items()}
-            for name, per in right.items()
+            name: {str(n): [packed(hit) for hit in hits] for n, hits in per.items()} for name, per in right.items()
         }
         kept.save()
         print(f"seed {seed}: done", flush=True)

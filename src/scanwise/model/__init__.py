@@ -5,6 +5,7 @@ from scanwise.model.greedy import GreedyModel, GreedyReader
 from scanwise.model.image_model import ImageModel, ImageScorer
 from scanwise.model.image_network import ImageNetwork
 from scanwise.model.measurements import Measurements, SubsetModel, SubsetReader, fit_halves
+from scanwise.model.mixture import MixtureModel, MixtureReader
 from scanwise.model.neighbours import NeighbourModel, NeighbourReader
 from scanwise.model.network import DiagnosisNetwork
 from scanwise.model.parts import Parts
@@ -24,6 +25,8 @@ __all__ = [
     "ImageNetwork",
     "ImageScorer",
     "Measurements",
+    "MixtureModel",
+    "MixtureReader",
     "NeighbourModel",
     "NeighbourReader",
     "NetworkScorer",
