@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import norm, qmc
 from sklearn.cluster import KMeans
-from torch import Tensor, nn
+from torch import Tensor
 
 from scanwise.design import Patients
 from scanwise.errors import ScanwiseError
@@ -29,9 +29,9 @@ _STATES_AT_ONCE = 256
 class MixtureModel:
     """Every class is a mixture of normal distributions; given a part, measurements are independent of each other.
 
-    Parts of all classes share the spread of every number. The mean of a number in a part differs from the mean of all
-    rows only where the rows show it (Schwarz's criterion), so that small cohorts do not read noise. Any subset of
-    measurements can be read, and the mutual information of the next one with the class is taken under the model.
+    Parts of all classes share the spread of every number, and they share its mean where the rows do not show that it
+    differs, so that small cohorts do not read noise. Any subset of measurements can be read, and the mutual information
+    of the next one with the class is taken under the model.
 
     Parameters
     ----------
@@ -42,8 +42,9 @@ class MixtureModel:
     References
     ----------
     Hastie T, Tibshirani R. Discriminant analysis by Gaussian mixtures. J R Stat Soc B 1996;58:155-176.
-    Tibshirani R, et al. Diagnosis of multiple cancer types by shrunken centroids. PNAS 2002;99:6567-6572.
     Schwarz G. Estimating the dimension of a model. Ann Stat 1978;6:461-464.
+    Rissanen J. Modeling by shortest data description. Automatica 1978;14:465-471.
+    MacKay DJC. Information-based objective functions for active data selection. Neural Comput 1992;4:590-604.
     """
 
     most: int = 8
@@ -87,7 +88,7 @@ class _Fit:
     share : of each part in all rows, shape ``(parts,)``.
     mean, spread : of every number in every part, shapes ``(parts, numbers)`` and ``(numbers,)``.
     of_class : the class of every part, 0 or 1, shape ``(parts, classes)``.
-    criterion : of Schwarz, lower is better.
+    criterion : of Schwarz, with the price of the levels; lower is better.
     """
 
     def __init__(self, values: Floats, label: NDArray[np.int64], n_classes: int, parts: int, seed: list[int]) -> None:
@@ -162,7 +163,7 @@ def _levels(mean: Floats, precision: Floats, each: float) -> tuple[Floats, float
     """Return means of which those that do not differ for certain are one, and what is to be paid for the levels.
 
     Neighbours are joined, those that lose least first (Ward 1963); of all numbers of levels the one stays that loses
-    and costs least. Levels cost something each, and what it takes to say which part has which (Rissanen 1978).
+    and costs least: so much for each level, and what it takes to say which part has which (Rissanen 1978).
 
     Parameters
     ----------
@@ -340,4 +341,4 @@ class MixtureReader:
 
     def _of(self, said: Tensor) -> Tensor:
         """Return probabilities of the parts, from what was said of them."""
-        return nn.functional.softmax(said + torch.log(self._share), dim=-1)
+        return torch.softmax(said + torch.log(self._share), dim=-1)

@@ -1,0 +1,127 @@
+"""Mixtures per class: parts and levels are found, any subset is read, and what only says where to look is bought."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.stats import norm
+
+from scanwise.errors import ScanwiseError
+from scanwise.model import Measurements, MixtureModel, MixtureReader
+from scanwise.model.mixture import _levels
+
+LEARN, NEW = np.arange(800), np.arange(800, 1000)
+
+
+def guided() -> Measurements:
+    """Measurement 0 says where to look and nothing else: the class is in 1 or 2; 3 is noise, 4 is the same for all."""
+    rng = np.random.default_rng(0)
+    where, label = rng.integers(0, 2, 1000), rng.integers(0, 2, 1000)
+    values = np.zeros((1000, 5, 2))
+    values[:, 0] = np.eye(2)[where] + 0.1 * rng.normal(size=(1000, 2))
+    values[:, 1:4, 0] = 0.5 + 0.1 * rng.normal(size=(1000, 3))
+    values[np.arange(1000), 1 + where, 0] += np.where(label == 1, 0.4, -0.4)
+    return Measurements(values.astype(np.float32), label, "classes")
+
+
+@pytest.fixture(scope="module")
+def reader() -> MixtureReader:
+    return MixtureModel(most=4).fit(guided(), LEARN, seed=0)
+
+
+def test_what_only_says_where_to_look_is_bought_first(reader):
+    told, order = reader.walk(NEW, 2)
+
+    where = guided().values[NEW, 0].argmax(1)
+    assert reader.parts_per_class == 2
+    assert (order[:, 0] == 0).all()
+    assert (order[:, 1] == 1 + where).all()
+    np.testing.assert_allclose(told[0], 0.5, atol=0.05)
+    assert (told[1].argmax(1) == guided().target[NEW]).mean() > 0.97
+
+
+def test_with_one_measurement_left_nobody_asks_where_to_look(reader):
+    _, order = reader.walk(NEW, 1)
+    assert order[0, 0] in (1, 2)
+    assert (order == order[0]).all()
+
+
+def test_walks_and_subsets_are_read_alike(reader):
+    told, order = reader.walk(NEW[:5], 3)
+    for row in range(5):
+        taken = np.isin(np.arange(5), order[row])
+        assert np.allclose(reader.tell(taken[None], NEW[row : row + 1])[0, 0], told[2, row], atol=1e-5)
+
+
+def test_nothing_is_measured_twice(reader):
+    _, order = reader.walk(NEW, 5)
+    assert (np.sort(order, axis=1) == np.arange(5)).all()
+
+
+def test_the_same_seed_gives_the_same_reader(reader):
+    again = MixtureModel(most=4).fit(guided(), LEARN, seed=0)
+    for one, other in zip(reader.walk(NEW, 3), again.walk(NEW, 3), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_label_of_who_is_read_is_not_looked_at(reader):
+    problem = guided()
+    shuffled = problem.target.copy()
+    shuffled[NEW] = 1 - shuffled[NEW]
+    blind = MixtureModel(most=4).fit(Measurements(problem.values, shuffled, "classes"), LEARN, seed=0)
+    np.testing.assert_array_equal(blind.walk(NEW, 2)[1], reader.walk(NEW, 2)[1])
+
+
+def test_information_is_that_of_two_normal_distributions():
+    rng = np.random.default_rng(1)
+    label = rng.integers(0, 2, 4000)
+    values = (label + 0.8 * rng.normal(size=4000))[:, None, None].astype(np.float32)
+    reader = MixtureModel(most=1, draws=256).fit(Measurements(values, label, "classes"), np.arange(4000), seed=0)
+
+    def left(x: float) -> float:
+        dense = norm.pdf(x, [0, 1], 0.8) / 2
+        return float(-(dense * np.log(dense / dense.sum())).sum())
+
+    wanted = np.log(2) - quad(left, -8, 9)[0]
+    assert float(reader.information(reader._share[None])[0, 0]) == pytest.approx(wanted, rel=0.05)
+
+
+def test_without_parts_it_is_a_linear_discriminant():
+    rng = np.random.default_rng(2)
+    label = rng.integers(0, 2, 3000)
+    values = (np.outer(label, [1.0, -0.5]) + rng.normal(size=(3000, 2))).astype(np.float32)[:, :, None]
+    problem = Measurements(values, label, "classes")
+    told = MixtureModel(most=3).fit(problem, np.arange(2000), seed=0).tell(np.ones((1, 2), bool), np.arange(2000, 3000))
+    log_odds = values[2000:, :, 0] @ [1.0, -0.5] - 0.625  # sum of (x - mean / 2) times the mean
+    np.testing.assert_allclose(told[0, :, 1], 1 / (1 + np.exp(-log_odds)), atol=0.06)
+
+
+def test_means_that_do_not_differ_for_certain_are_one():
+    mean, precision = np.array([0.1, 5.0, -0.1, 5.2, 0.0]), np.full(5, 10.0)
+    joined, paid = _levels(mean, precision, each=6.0)
+    np.testing.assert_allclose(joined, [0.0, 5.1, 0.0, 5.1, 0.0])
+    assert paid == pytest.approx(2 * 6.0 + 2 * (3 * np.log(5 / 3) + 2 * np.log(5 / 2)))
+    apart, _ = _levels(mean, 1e4 * precision, each=6.0)
+    np.testing.assert_array_equal(apart, mean)
+
+
+def test_a_class_with_fewer_rows_than_parts_is_read():
+    problem = guided()
+    rows = np.concatenate([np.flatnonzero(problem.target == 0)[:100], np.flatnonzero(problem.target == 1)[:2]])
+    told = MixtureModel(most=4).fit(problem, rows, seed=0).tell(np.ones((1, 5), bool), NEW)
+    assert np.isfinite(told).all()
+    np.testing.assert_allclose(told.sum(2), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["most", "starts", "draws"])
+def test_bad_settings_are_refused(name):
+    with pytest.raises(ScanwiseError, match=f"{name} must be at least 1, but is 0"):
+        MixtureModel(**{name: 0})
+
+
+def test_problems_it_cannot_read_are_refused(reader):
+    with pytest.raises(ScanwiseError, match="mixtures tell classes, but the target is 'values'"):
+        MixtureModel().fit(Measurements(guided().values, np.zeros((1000, 1)), "values"), LEARN, seed=0)
+    with pytest.raises(ScanwiseError, match="between 1 and 5 measurements"):
+        reader.walk(NEW, 6)
