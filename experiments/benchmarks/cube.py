@@ -187,7 +187,7 @@ def _tell(result: Result, options: Any, right: Any, errors: Any, clock: Clock) -
                     ahead = over_seeds([a - b for a, b in pairs])
                     words = in_words(ahead, percent=True, signed=True, digits=1)
                     result.target(f"{name}, {n:,}: 10 points ahead of {other} at 5", words, ahead.value >= 0.1)
-            if name == "CUBE" and n >= 20_000:
+            if name == "CUBE":
                 for budget, best in CEILING[name].items():
                     found = accuracy(name, n, budget)
                     result.target(
