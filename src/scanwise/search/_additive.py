@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ MAX_CANDIDATES = 4096
 LEAST_GAIN = 1e-4
 """Nothing more is proposed where the best would add no more than this share of the hypervolume."""
 _NOT_ADDITIVE = 0.05  # variance of what the sum leaves unexplained, as a share of the mean square of what is explained
+_POWERS = (1.0, 2.0)  # of the value above the least protocol: either may be what adds up
 _BLOCK = 256  # candidates whose gains are worked out at once
 _ROUNDING = 1e-9  # gains that differ by no more, as a share, are the same
 
@@ -31,7 +33,9 @@ class AdditiveStart:
     combinations better than chance, and chance is all a sampler has before it has learned from dozens of trials. What
     is scored corrects the guess.
 
-    The model is a Bayesian linear regression of the value above that of the least protocol. A shot that is taken adds
+    The model is a Bayesian linear regression of the value above that of the least protocol, or of its square, whatever
+    tells the scored protocols better from each other. An AUC that starts near 0.5 levels off, and its square does so
+    less: there it grows like the squared distance between the classes, which is what adds up. A shot that is taken adds
     its weight divided by the root of the number of shots of its modality; one that is averaged less often than in
     `SearchSpace.alone` adds a share of it, one that is averaged more often adds no more. Before anything is scored all
     weights are the same, and as uncertain as they are large. None is negative, as what is taken need not be looked at.
@@ -39,7 +43,7 @@ class AdditiveStart:
     Looked through are the protocols of the lattice where they are at most `MAX_CANDIDATES`; otherwise the modalities
     as they are alone, in all combinations; where these are too many as well, nothing is proposed.
 
-    A sum does not level off, so it goes on promising what is not there. Once as many further protocols in a row as
+    What the model has wrong goes on promising what is not there. Once as many further protocols in a row as
     the search started from have added less than `LEAST_GAIN`, nothing is proposed any more.
 
     Parameters
@@ -69,6 +73,7 @@ class AdditiveStart:
         self._known: tuple[NDArray[np.float64], NDArray[np.float64]] = (np.empty(0), np.empty((0, len(self._upper))))
         self._weights: NDArray[np.float64] | None = None
         self._least = 0.0
+        self._power = 1.0
 
     def learn(self, scores: Mapping[str, float]) -> None:
         """Learn from all that has been scored, values by protocol key in the order in which they were scored."""
@@ -82,7 +87,14 @@ class AdditiveStart:
         self._known = (values, costs)
         self._is_over = self._gained_nothing([key in self._first for key in scores])
         if not self._is_over:
-            self._weights = additive_weights(self._features_of(protocols), values - self._least)
+            features, added = self._features_of(protocols), np.maximum(values - self._least, 0.0)
+            fits = [fit_sum(features, added**power) for power in _POWERS]
+            errors = [
+                np.mean((np.maximum(fit.left_out, 0.0) ** (1.0 / power) - added) ** 2)
+                for power, fit in zip(_POWERS, fits, strict=True)
+            ]
+            best = int(np.argmin(errors))
+            self._weights, self._power = fits[best].weights, _POWERS[best]
 
     def propose(self, asked: Collection[str], running: Collection[str]) -> Protocol | None:
         """Return the protocol that promises to add most hypervolume, `None` where none promises enough.
@@ -101,14 +113,19 @@ class AdditiveStart:
         values, costs = self._known
         if running:
             expected = [Protocol.from_key(key) for key in sorted(running)]
-            values = np.concatenate([values, self._least + self._features_of(expected) @ self._weights])
+            values = np.concatenate([values, self._expected(self._features_of(expected))])
             costs = np.concatenate([costs, self._shares(self._space.menu.price_many(expected))])
         floor = min(0.0, float(values.min()))
-        promised = self._least + self._features[free] @ self._weights
+        promised = self._expected(self._features[free])
         there = Staircase(values - floor, costs)
         gains = there.gains(promised - floor, self._costs[free])
         best = int(np.argmax(gains >= gains.max() * (1.0 - _ROUNDING)))  # the first of those that are the same
         return candidates[int(free[best])] if gains[best] > LEAST_GAIN * there.volume else None
+
+    def _expected(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the values that the model expects; only after it has learned."""
+        added = np.zeros(len(features)) if self._weights is None else features @ self._weights
+        return self._least + added ** (1.0 / self._power)
 
     def _gained_nothing(self, is_first: Sequence[bool]) -> bool:
         """Whether the last protocols, as many as the search started from, added next to nothing to the rest."""
@@ -154,11 +171,20 @@ class AdditiveStart:
         return costs[:, list(self._upper)] / np.array(list(self._upper.values()))
 
 
-def additive_weights(features: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean of the posterior of the weights, negative ones as 0.
+class Fit(NamedTuple):
+    """A sum fitted to what protocols add."""
 
-    The prior is normal, with the same mean for all weights, the mean of the target over that of the sums of features,
-    and this mean as its standard deviation.
+    weights: NDArray[np.float64]
+    """Mean of the posterior, negative ones as 0, shape ``(shots,)``."""
+    left_out: NDArray[np.float64]
+    """What each protocol is expected to add, judged by the others, shape ``(protocols,)``."""
+
+
+def fit_sum(features: NDArray[np.float64], target: NDArray[np.float64]) -> Fit:
+    """Fit a Bayesian linear regression.
+
+    The prior is normal, with the same mean for all weights, the sum of the target over that of the features, and this
+    mean as its standard deviation. Where the mean is not above 0, all weights are 0.
 
     Parameters
     ----------
@@ -169,14 +195,11 @@ def additive_weights(features: NDArray[np.float64], target: NDArray[np.float64])
     total, noise = float(features.sum()), _NOT_ADDITIVE * float(np.mean(target**2))
     slope = float(target.sum()) / total if total else 0.0
     if slope <= 0.0 or not noise:
-        return np.zeros(width)
+        return Fit(np.zeros(width), np.zeros(n))
     left = target - slope * features.sum(axis=1)
-    ratio = noise / slope**2
-    if n <= width:
-        moved = features.T @ np.linalg.solve(features @ features.T + ratio * np.eye(n), left)
-    else:
-        moved = np.linalg.solve(features.T @ features + ratio * np.eye(width), features.T @ left)
-    return np.maximum(slope + moved, 0.0)
+    inverse = np.linalg.inv(features @ features.T + noise / slope**2 * np.eye(n))
+    dual = inverse @ left
+    return Fit(np.maximum(slope + features.T @ dual, 0.0), target - dual / np.diag(inverse))
 
 
 class Staircase:

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from search_scenario import FirstN, Objective, Plain, flat_value_of, make_flat_menu, make_menu, value_of
 
 from scanwise.design import Budget, Menu, Parameter, Protocol, ShotTable
 from scanwise.search import LatticeSearch, OptunaSearch, SearchSpace, hypervolume
 from scanwise.search import _additive as additive
-from scanwise.search._additive import AdditiveStart, Staircase, additive_weights
+from scanwise.search._additive import AdditiveStart, Staircase, fit_sum
 from scanwise.search._scoring import Limits, Yardstick, starting_points
 
 MONEY = ("diagnosis", "money")
@@ -83,25 +84,52 @@ def test_a_staircase_without_points_is_the_reference() -> None:
     assert staircase.gains(np.array([0.5, 0.8]), np.array([[0.5], [1.0]])).tolist() == [0.25, 0.0]
 
 
-def test_weights_are_those_of_the_posterior_and_never_negative() -> None:
+def posterior(features: NDArray[np.float64], target: NDArray[np.float64], slope: float, noise: float) -> Any:
+    """Mean of the weights in the space of the shots."""
+    n = features.shape[1]
+    precision = features.T @ features / noise + np.eye(n) / slope**2
+    return np.linalg.solve(precision, features.T @ target / noise + np.full(n, slope) / slope**2)
+
+
+@pytest.mark.parametrize("n", [3, 6, 30])  # fewer and more protocols than shots
+def test_weights_are_those_of_the_posterior(n: int) -> None:
     rng = np.random.default_rng(3)
-    for n in (3, 6, 30):  # fewer and more protocols than shots
-        features = (rng.random((n, 6)) < 0.5).astype(np.float64)
-        target = features @ np.array([0.3, 0.1, 0.0, 0.2, 0.05, 0.1]) + 0.01 * rng.standard_normal(n)
-        slope = target.mean() / features.sum(axis=1).mean()
-        noise = 0.05 * np.mean(target**2)
-        precision = features.T @ features / noise + np.eye(6) / slope**2
-        wanted = np.linalg.solve(precision, features.T @ target / noise + np.full(6, slope) / slope**2)
-        assert additive_weights(features, target) == pytest.approx(np.maximum(wanted, 0.0))
-    harmful = additive_weights(np.eye(3), np.array([0.3, -0.2, 0.1]))
-    assert harmful[1] == 0.0
-    assert harmful[0] > harmful[2] > 0.0
+    features = (rng.random((n, 6)) < 0.5).astype(np.float64)
+    target = features @ np.array([0.3, 0.1, 0.0, 0.2, 0.05, 0.1]) + 0.01 * rng.standard_normal(n)
+    slope, noise = target.mean() / features.sum(axis=1).mean(), 0.05 * np.mean(target**2)
+    fit = fit_sum(features, target)
+    assert fit.weights == pytest.approx(np.maximum(posterior(features, target, slope, noise), 0.0))
+    for row in range(n):
+        others = np.arange(n) != row
+        assert fit.left_out[row] == pytest.approx(
+            features[row] @ posterior(features[others], target[others], slope, noise)
+        )
+
+
+def test_no_weight_is_negative() -> None:
+    weights = fit_sum(np.eye(3), np.array([0.3, -0.2, 0.1])).weights
+    assert weights[1] == 0.0
+    assert weights[0] > weights[2] > 0.0
 
 
 def test_what_adds_nothing_on_average_has_no_weight() -> None:
-    assert additive_weights(np.eye(2), np.array([0.1, -0.2])).tolist() == [0.0, 0.0]
-    assert additive_weights(np.zeros((1, 2)), np.zeros(1)).tolist() == [0.0, 0.0]
-    assert additive_weights(np.empty((1, 0)), np.zeros(1)).tolist() == []
+    assert fit_sum(np.eye(2), np.array([0.1, -0.2])).weights.tolist() == [0.0, 0.0]
+    assert fit_sum(np.zeros((1, 2)), np.zeros(1)).weights.tolist() == [0.0, 0.0]
+    assert fit_sum(np.empty((1, 0)), np.zeros(1)).weights.tolist() == []
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0])
+def test_what_adds_up_is_found_out(power: float) -> None:
+    menu = make_flat_menu(10)
+
+    def value(protocol: Protocol) -> float:
+        return 0.5 + (linear_value_of(protocol) - 0.5) ** (1.0 / power)
+
+    start = make_start(menu)
+    start.learn(scores_of(menu, value))  # each test alone, and all of them
+    assert start._power == power
+    both = [Protocol({"test1": [1], "test5": [1]}), Protocol({"test3": [1], "test8": [1], "test9": [1]})]
+    assert start._expected(start._features_of(both)) == pytest.approx([value(one) for one in both], abs=0.05)
 
 
 # ---------------------------------------------------------------- what is proposed
