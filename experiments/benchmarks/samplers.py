@@ -128,7 +128,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     result.note(
         "Evaluations are different protocols: what a sampler proposes again costs nothing. All begin with current "
-        "practice, the least one can do, and each modality alone; where these are all there is to spend, samplers "
+        "practice, the least one can do, and each modality alone; all but random then try what promises most if the "
+        "parts of a protocol add up, until that gains nothing more. Where these are all there is to spend, samplers "
         "cannot differ and are not compared. Intervals: Student's t over seeds, paired."
     )
     return result.publish(options.out, patients=options.patients, seeds=list(range(options.seeds)))

@@ -3,7 +3,7 @@
 Only finished batches, and the trials of the present one as still running, are ever shown to the sampler: batches start
 at multiples of `batch_size`, the sampler of trial ``n`` is seeded with ``(seed, n)`` alone, and a batch is told in the
 order of its numbers. So 40 trials are the same bit for bit whether they were interrupted or not, and whether one worker
-scored them or several.
+scored them or several. The same holds for what `AdditiveStart` proposes before the sampler is asked.
 
 What is over a limit is never scored, but told as a *complete* trial with its true costs, the worst diagnosis value
 seen so far, and its constraints. Pruning it instead would hide the constraint from NSGA-II and the Gaussian process,
@@ -28,6 +28,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from scanwise.design import Cost, Protocol
 from scanwise.errors import ScanwiseError
+from scanwise.search._additive import AdditiveStart
 from scanwise.search._scoring import SAMPLERS, Ledger, Limits, Progress, Scoring, Yardstick
 from scanwise.search._store import Store, open_store
 from scanwise.search.result import DIAGNOSIS, SearchResult, directions
@@ -146,7 +147,8 @@ class Study:
     Parameters
     ----------
     space, sampler, seed, yardstick, limits : of the search.
-    first : protocols to ask for before the sampler is asked.
+    first : protocols to ask for before the sampler is asked. Then come those of `AdditiveStart`, as long as it has any,
+        unless the sampler is ``"random"``: that one stays a plain draw to compare with.
     """
 
     def __init__(
@@ -168,6 +170,9 @@ class Study:
         self._study = optuna.create_study(storage=self._storage, directions=_directions(yardstick.objectives))
         self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
         self._ledger = Ledger(space.menu, yardstick)
+        self._additive = (
+            None if sampler == "random" else AdditiveStart(space, limits=limits, yardstick=yardstick, first=first)
+        )
         self._worst = 0.0
         self._wanted: dict[str, Mapping[str, Any]] = {one.key: space.params(one) or {} for one in first}
         self._asked: set[str] = set()  # protocol keys of all trials
@@ -200,6 +205,9 @@ class Study:
         number = len(self._study.get_trials(deepcopy=False))
         self._study.sampler = _make_sampler(self._sampler, seed_for(self._seed, number), self._space.n_parameters)
         wanted = next((params for key, params in self._wanted.items() if key not in self._asked), None)
+        if wanted is None and self._additive is not None:
+            promising = self._additive.propose(self._asked, self._in_batch)
+            wanted = None if promising is None else self._space.params(promising)
         if wanted is None:
             wanted = self._beside_the_last(number)
         if wanted is not None:
@@ -277,6 +285,8 @@ class Study:
         self._finished += batch
         self._in_batch.clear()
         self._worst = min(self._ledger.scores.values(), default=0.0)
+        if self._additive is not None:
+            self._additive.learn(self._ledger.scores)
         return self._ledger.close_batch()
 
     def result(self, sampler: str) -> SearchResult:

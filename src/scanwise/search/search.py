@@ -206,6 +206,10 @@ class OptunaSearch:
     Any number of processes that run the same search with the same directory (or, through PostgreSQL, on several
     machines) share its trials. What is found does not depend on how many they are.
 
+    Current practice, the least protocol and each modality alone are scored first. Then comes what promises most if the
+    parts of a protocol add up, corrected by what has been scored, until that gains nothing more; then the sampler takes
+    over. ``"random"`` takes over at once.
+
     Parameters
     ----------
     sampler : ``"tpe"`` (multivariate, grouped: the default for conditional spaces), ``"nsga2"`` (many cheap scores),
