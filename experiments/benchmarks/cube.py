@@ -36,11 +36,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli.add_argument("--seeds", type=int, default=5)
     cli.add_argument("--rows", type=int, nargs="+", default=[20_000, 600], help="rows that learn")
     cli.add_argument("--steps", type=int, default=READER.steps, help="training steps of every network")
+    cli.add_argument("--judges", type=int, default=JUDGE, help="rows that judge")
     cli.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
     cli.add_argument("--keep", type=Path, help="file of seeds that are done; a run that was broken off goes on there")
     options = cli.parse_args(arguments)
     result = Result("cube", str(__doc__), arguments)
-    kept = Kept(options.keep, {"steps": options.steps, "judges": JUDGE})
+    kept = Kept(options.keep, {"steps": options.steps, "judges": options.judges})
     if kept.content:
         result.note("Seeds of an earlier start were taken over (`--keep`); the seconds are those of the rest.")
     right: dict[tuple[str, int, str, int], list[NDArray[np.float64]]] = {}
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             for n in options.rows:
                 key = f"{name}, {n} rows, seed {seed}"
                 if key not in kept.content:
-                    told, error = _one(name, n, seed, options.steps, clock)
+                    told, error = _one(name, n, seed, options, clock)
                     kept.content[key] = {
                         "error": error,
                         "right": [[method, budget, packed(hits)] for (method, budget), hits in told.items()],
@@ -62,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                     right.setdefault((name, n, method, budget), []).append(unpacked(hits))
                 errors.setdefault((name, n), []).append(kept.content[key]["error"])
     _tell(result, options, right, errors, clock)
-    return result.publish(options.out, patients=f"{options.rows} rows learn, {JUDGE} judge", seeds=options.seeds)
+    return result.publish(
+        options.out, patients=f"{options.rows} rows learn, {options.judges} judge", seeds=options.seeds
+    )
 
 
 def cube(name: str, rows: int, seed: int) -> tuple[Measurements, Actions]:
@@ -100,14 +103,16 @@ def cube(name: str, rows: int, seed: int) -> tuple[Measurements, Actions]:
 
 
 def _one(
-    name: str, rows: int, seed: int, steps: int, clock: Clock
+    name: str, rows: int, seed: int, options: Any, clock: Clock
 ) -> tuple[dict[tuple[str, int], NDArray[np.float64]], float]:
     """Return who was told right by every method after so many measurements, and the calibration error of ours."""
-    problem, actions = cube(name, rows + JUDGE, seed)
-    learn, judge = np.arange(rows), np.arange(rows, rows + JUDGE)
+    problem, actions = cube(name, rows + options.judges, seed)
+    learn, judge = np.arange(rows), np.arange(rows, rows + options.judges)
     label = problem.target[judge]
     few = rows < 2000
-    model = replace(READER, steps=min(READER.steps, steps) // (2 if few else 1), dropout=0.3 if few else READER.dropout)
+    model = replace(
+        READER, steps=min(READER.steps, options.steps) // (2 if few else 1), dropout=0.3 if few else READER.dropout
+    )
     right: dict[tuple[str, int], NDArray[np.float64]] = {}
 
     def note(method: str, n: int, told: NDArray[np.floating[Any]]) -> None:
@@ -125,7 +130,7 @@ def _one(
     rng = np.random.default_rng(seed)
     for n in BUDGETS:
         note("greedy, the same for all", n, reader.tell(mask_of(order[:n], problem.n_shots)[None], judge)[0])
-        any_ = rng.random((JUDGE, problem.n_shots)).argsort(1).argsort(1) < n
+        any_ = rng.random((options.judges, problem.n_shots)).argsort(1).argsort(1) < n
         note("random", n, reader.tell_each(any_, judge))
     clock.lap(f"{name}, {rows}: simple")
     for method in ("dime", "gdfs"):

@@ -233,7 +233,7 @@ def test_heart_policy_compares_policies_at_equal_prices(script: Any, tmp_path: P
 
 
 def test_cube_looks_ahead(script: Any, tmp_path: Path) -> None:
-    tiny = ["--seeds", "2", "--rows", "200", "--steps", "10"]
+    tiny = ["--seeds", "2", "--rows", "200", "--judges", "200", "--steps", "10"]
     content = script("cube").main([*tiny, "--out", str(tmp_path)])
     check(content, tmp_path, "cube", 8)
     assert len(content["tables"]["CUBE-NM: accuracy [%], 200 rows learn"]) == 6
