@@ -15,7 +15,16 @@ from sklearn.ensemble import ExtraTreesClassifier
 from scanwise.design import Budget, Menu, Protocol, ShotTable, make_scheme
 from scanwise.evidence import Interval
 from scanwise.modalities.panel import TestPanel
-from scanwise.model import Measurements, PatternModel, SubsetModel, SubsetReader, TrainerSettings, fit_halves
+from scanwise.model import (
+    Actions,
+    GreedyModel,
+    Measurements,
+    PatternModel,
+    SubsetModel,
+    SubsetReader,
+    TrainerSettings,
+    fit_halves,
+)
 from scanwise.search import LearnedSearch, SearchSpace
 
 Mask = NDArray[np.bool_]
@@ -71,6 +80,28 @@ def fit_peer(
             problem, rows, seed=seed, trainer=TRAINER, directory=Path(folder)
         )
     return mask, reads(reader, mask)
+
+
+def walk_peer(
+    method: str,
+    take: int,
+    model: SubsetModel,
+    problem: Measurements,
+    rows: NDArray[np.int64],
+    judge: NDArray[np.int64],
+    seed: int,
+) -> list[NDArray[np.float32]]:
+    """Train DIME or GDFS; return what it tells of rows that judge after 1 to `take` measurements, each of price 1."""
+    with tempfile.TemporaryDirectory() as folder:
+        policy = GreedyModel(method, take, model).fit(
+            problem,
+            rows,
+            Actions.single(np.ones(problem.n_shots)),
+            seed=seed,
+            trainer=TRAINER,
+            directory=Path(folder),
+        )
+    return [told for _, told in policy.walk(judge)]
 
 
 def trees(problem: Measurements, rows: NDArray[np.int64], mask: Mask, seed: int) -> Tells:
@@ -139,6 +170,16 @@ class Clock:
         now = time.process_time()
         self.seconds[name] = self.seconds.get(name, 0.0) + now - self._began
         self._began = now
+
+    def table(self, of: str) -> tuple[str, list[str], list[list[str | float]]]:
+        """Return title, columns and rows of a table of all names but the empty one.
+
+        Parameters
+        ----------
+        of : what the seconds are of, e.g. ``"all seeds"``.
+        """
+        rows: list[list[str | float]] = [[name, round(spent, 1)] for name, spent in self.seconds.items() if name]
+        return f"Processor seconds, {of}", ["what", "cpu-s"], rows
 
 
 class Shots(TestPanel):

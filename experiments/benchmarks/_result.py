@@ -103,13 +103,14 @@ class Kept:
     ----------
     path : of the file, or `None` to keep nothing.
     settings : what the work depends on; a file of other settings is refused.
+    result : is told where something was taken over.
 
     Attributes
     ----------
     content : plain data, changed by the benchmark; its keys keep their order.
     """
 
-    def __init__(self, path: Path | None, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path | None, settings: Mapping[str, Any], result: Result) -> None:
         self._path, self._settings = path, dict(settings)
         self.content: dict[str, Any] = {}
         if path is None or not path.exists():
@@ -121,6 +122,8 @@ class Kept:
                 "name another file",
             )
         self.content = dict(found["content"])
+        if self.content:
+            result.note("What an earlier start had done was taken over (`--keep`); the seconds are those of the rest.")
 
     def save(self) -> None:
         """Write the file."""

@@ -148,11 +148,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             ["method", *(f"{number} channels" for number in NUMBERS)],
             [[name, *row] for name, row in PUBLISHED[options.voxels].items()],
         )
-    result.table(
-        "Processor seconds, all seeds",
-        ["what", "cpu-s"],
-        [[one, round(s, 1)] for one, s in clock.seconds.items() if one],
-    )
+    result.table(*clock.table("all seeds"))
     result.note(
         "The same last network reads all patterns, trained on all learning voxels. Signals follow tissue along curves: "
         "growth with the square and the logarithm of every channel looks for channels that a network can use. The "

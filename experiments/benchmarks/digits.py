@@ -118,11 +118,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     result.target(
         f"all budgets together within {CPU_SECONDS:.0f} cpu-s per split", f"{seconds:.1f} cpu-s", seconds <= CPU_SECONDS
     )
-    result.table(
-        "Processor seconds, all splits",
-        ["what", "cpu-s"],
-        [[name, round(spent, 1)] for name, spent in clock.seconds.items() if name],
-    )
+    result.table(*clock.table("all splits"))
     result.note(
         "One reader serves all budgets. Its bandwidth is chosen on learning images alone; nothing was chosen on the "
         "judging images. LOUPE and DPS are our own, with the network of `SubsetModel`, one training per budget."

@@ -139,11 +139,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         clock.lap(ADAPTIVE)
         print(f"seed {seed}: done", flush=True)
     _tell(result, options.budgets, told, by_network, patterns, walked, hindsight, labels)
-    result.table(
-        "Processor seconds, all seeds",
-        ["what", "cpu-s"],
-        [[one, round(s, 1)] for one, s in clock.seconds.items() if one],
-    )
+    result.table(*clock.table("all seeds"))
     return result.publish(
         options.out,
         patients=f"{options.phantoms} phantoms learn, {JUDGE} judge, {options.coils} coil(s)",

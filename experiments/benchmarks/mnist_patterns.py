@@ -58,9 +58,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     options = cli.parse_args(arguments)
     result = Result("mnist_patterns", str(__doc__), arguments)
     images, digit = mnist()
-    kept = Kept(options.keep, {"steps": options.steps, "swaps": options.swaps, "domains": options.domains})
-    if kept.content:
-        result.note("Splits of an earlier start were taken over (`--keep`); the seconds are those of the rest.")
+    kept = Kept(options.keep, {"steps": options.steps, "swaps": options.swaps, "domains": options.domains}, result)
     right: dict[tuple[str, str], dict[float, list[NDArray[np.float64]]]] = {}
     for key, per in kept.content.items():
         domain, name = key.split(": ", 1)
@@ -132,11 +130,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                     in_words(ahead, signed=True, digits=1, percent=True),
                     ahead.high > 0,
                 )
-    result.table(
-        "Processor seconds, all splits",
-        ["what", "cpu-s"],
-        [[one, round(s, 1)] for one, s in clock.seconds.items() if one],
-    )
+    result.table(*clock.table("all splits"))
     result.note(
         "Equal means that the 95 % interval of the difference reaches above 0. LOUPE and DPS are our own "
         "(`PatternModel`), one training per budget, each read by the network it was learned with; ours is read by one "

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _patterns import TRAINER, Clock, fit_subsets, mask_of, over_seeds, random_mask
+from _patterns import Clock, fit_subsets, mask_of, over_seeds, random_mask, walk_peer
 from _result import Kept, Result, in_words, packed, parser, unpacked
 from mnist_patterns import JUDGE, LEARN, SIDE, grown, measured, mnist
 from numpy.typing import NDArray
 
-from scanwise.model import Actions, GreedyModel, Measurements, NeighbourModel, SubsetModel
+from scanwise.model import Measurements, NeighbourModel, SubsetModel
 
 BUDGETS = (10, 20, 30)
 OURS = "neighbours, pixel by pixel (adaptive)"
@@ -44,10 +43,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     images, digit = mnist()
     problem = Measurements(measured(images, "pixels"), digit, "classes")
     kept = Kept(
-        options.keep, {"steps": options.steps, "images": options.images, "judges": options.judges, "from": CANDIDATES}
+        options.keep,
+        {"steps": options.steps, "images": options.images, "judges": options.judges, "from": CANDIDATES},
+        result,
     )
-    if kept.content:
-        result.note("Splits of an earlier start were taken over (`--keep`); the seconds are those of the rest.")
     right: dict[str, dict[int, list[NDArray[np.float64]]]] = {
         name: {int(n): [unpacked(hit) for hit in hits] for n, hits in per.items()} for name, per in kept.content.items()
     }
@@ -80,18 +79,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 note(name, n, reader.tell(mask[None], judge)[0])
         clock.lap("patterns that are the same for all")
         for method in OTHERS:
-            with tempfile.TemporaryDirectory() as folder:
-                policy = GreedyModel(method, max(BUDGETS), replace(PEER, steps=options.steps)).fit(
-                    few,
-                    learn,
-                    Actions.single(np.ones(few.n_shots)),
-                    seed=seed,
-                    trainer=TRAINER,
-                    directory=Path(folder),
-                )
-            for n, (_, guess) in enumerate(policy.walk(judge), start=1):
-                if n in BUDGETS:
-                    note(method.upper(), n, guess)
+            guess = walk_peer(method, max(BUDGETS), replace(PEER, steps=options.steps), few, learn, judge, seed)
+            for n in BUDGETS:
+                note(method.upper(), n, guess[n - 1])
             clock.lap(method.upper())
         kept.content = {
             name: {str(n): [packed(hit) for hit in hits] for n, hits in per.items()} for name, per in right.items()
@@ -113,11 +103,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 in_words(ahead, signed=True, digits=1, percent=True),
                 ahead.low > 0,
             )
-    result.table(
-        "Processor seconds, splits of this run",
-        ["what", "cpu-s"],
-        [[name, round(seconds, 1)] for name, seconds in clock.seconds.items() if name],
-    )
+    result.table(*clock.table("splits of this run"))
     result.note(
         "Neighbours have one setting to choose, the bandwidth; it is chosen on learning images, each left out in turn. "
         "GDFS and DIME are our own, from their papers (`GreedyModel`); how long they learn, and that they choose from "

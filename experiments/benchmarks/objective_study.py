@@ -63,9 +63,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     kept = Kept(
         options.keep,
         {"scan": options.scan, "steps": options.steps, "learned_steps": options.learned_steps, "swaps": options.swaps},
+        result,
     )
-    if kept.content:
-        result.note("Seeds of an earlier start were taken over (`--keep`); the seconds are those of the rest.")
     lines: dict[str, dict[int, list[Mask]]] = {}
     errors: dict[str, dict[int, list[NDArray[np.float64]]]] = {}
     for kind, per in kept.content.items():

@@ -63,9 +63,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "steps": options.steps,
         "budgets": options.budgets,
     }
-    kept = Kept(options.keep, settings)
-    if kept.content:
-        result.note("Searches of an earlier start were taken over (`--keep`); the seconds are those of the rest.")
+    kept = Kept(options.keep, settings, result)
     known: dict[str, float] = kept.content.pop("known", {})
     chosen = {name: _protocols(runs) for name, runs in kept.content.items()}
 

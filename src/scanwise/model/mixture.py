@@ -14,6 +14,7 @@ from torch import Tensor
 
 from scanwise.design import Patients
 from scanwise.errors import ScanwiseError
+from scanwise.model._walk import walk_greedily
 from scanwise.model.measurements import Measurements
 
 Floats = NDArray[np.float64]
@@ -213,7 +214,6 @@ class MixtureReader:
         self._share = torch.from_numpy(fit.share).float()
         self._class = torch.from_numpy(fit.of_class).float()
         self._imagined = [self._imagine(shot, draws, seed) for shot in range(measurements.n_shots)]
-        self._first: dict[int, int] = {}
 
     @torch.inference_mode()
     def tell(self, taken: NDArray[np.bool_], rows: Patients) -> NDArray[np.float32]:
@@ -250,40 +250,32 @@ class MixtureReader:
         ScanwiseError
             If there are fewer than n measurements.
         """
-        shots = self.measurements.n_shots
-        if not 1 <= n <= shots:
-            raise ScanwiseError(f"between 1 and {shots} measurements can be taken, but {n} were asked for")
         says = self._says(rows)
         everyone = torch.arange(len(rows))
-        seen = torch.zeros(len(rows), shots, dtype=torch.bool)
-        order = torch.zeros(len(rows), n, dtype=torch.int64)
         said = torch.zeros(len(rows), len(self._share))
-        told = []
-        for step in range(n):
-            if step == 0:
-                now = torch.full((len(rows),), self.first(n))
-            else:
-                now = self.information(self._of(said)).masked_fill(seen, -torch.inf).argmax(dim=1)
-            order[:, step] = now
-            seen[everyone, now] = True
-            said += says[everyone, now]
-            told.append(self._of(said) @ self._class)
-        return cast("NDArray[np.float32]", torch.stack(told).numpy()), order.numpy()
 
-    @torch.inference_mode()
-    def first(self, n: int) -> int:
-        """Return what to measure first if n measurements can be made in all: the best pair decides, if there is one."""
-        far = min(n, 2)
-        if far not in self._first:
-            worth = self.information(self._share[None])[0]
-            if far > 1 and self.measurements.n_shots > 1:
-                for shot, imagined in enumerate(self._imagined):
-                    states, chance = self._after(self._share[None], imagined)
-                    second = self.information(states[0])
-                    second[:, shot] = 0
-                    worth[shot] += chance[0] @ second.max(dim=1).values
-            self._first[far] = int(worth.argmax())
-        return self._first[far]
+        def gain(step: int) -> Tensor:
+            if step == 0:
+                return self._worth_first(looks_ahead=n > 1).expand(len(rows), -1)
+            return self.information(self._of(said))
+
+        def measure(now: Tensor) -> Tensor:
+            nonlocal said
+            said += says[everyone, now]
+            return self._of(said) @ self._class
+
+        return walk_greedily(len(rows), self.measurements.n_shots, n, gain=gain, measure=measure)
+
+    def _worth_first(self, looks_ahead: bool) -> Tensor:
+        """Return what each measurement is worth before any was made, with what the best second one would then tell."""
+        worth = self.information(self._share[None])[0]
+        if looks_ahead:
+            for shot, imagined in enumerate(self._imagined):
+                states, chance = self._after(self._share[None], imagined)
+                second = self.information(states[0])
+                second[:, shot] = 0
+                worth[shot] += chance[0] @ second.max(dim=1).values
+        return worth
 
     @torch.inference_mode()
     def information(self, state: Tensor) -> Tensor:

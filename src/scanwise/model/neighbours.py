@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from scanwise.design import Patients
 from scanwise.errors import ScanwiseError
+from scanwise.model._walk import walk_greedily
 from scanwise.model.measurements import Measurements
 
 _TINY = 1e-12
@@ -155,30 +156,25 @@ class NeighbourReader:
         ScanwiseError
             If there are fewer than n measurements.
         """
-        shots = self.measurements.n_shots
-        if not 1 <= n <= shots:
-            raise ScanwiseError(f"between 1 and {shots} measurements can be taken, but {n} were asked for")
         values = self._scaled(rows)
         everyone = torch.arange(len(rows))
         square = torch.zeros(len(rows), len(self.rows))
         if left_out is not None:
             square[everyone, torch.from_numpy(left_out)] = torch.inf
-        order = torch.zeros(len(rows), n, dtype=torch.int64)
-        seen = torch.zeros(len(rows), shots, dtype=torch.bool)
-        told = []
         weights = self._weights(square)
-        for step in range(n):
+
+        def gain(step: int) -> Tensor:
             if step == 0 and left_out is None:  # nothing is known of anyone yet
-                gain = self.information(weights[0]).expand(len(rows), -1)
-            else:
-                gain = torch.stack([self.information(*self._nearest(weight)) for weight in weights])
-            now = gain.masked_fill(seen, -torch.inf).argmax(dim=1)
-            order[:, step] = now
-            seen[everyone, now] = True
+                return self.information(weights[0]).expand(len(rows), -1)
+            return torch.stack([self.information(*self._nearest(weight)) for weight in weights])
+
+        def measure(now: Tensor) -> Tensor:
+            nonlocal square, weights
             square += (values[everyone, now][:, None] - self._known[:, now].T).square()
             weights = self._weights(square)
-            told.append(weights @ self._class)
-        return cast("NDArray[np.float32]", torch.stack(told).numpy()), order.numpy()
+            return weights @ self._class
+
+        return walk_greedily(len(rows), self.measurements.n_shots, n, gain=gain, measure=measure)
 
     def information(self, weight: Tensor, some: Tensor | None = None) -> Tensor:
         """Return what each measurement would tell of the class, shape ``(shots,)`` [nats].

@@ -87,16 +87,6 @@ class RidgeReader:
         """Return the mean square error of subsets, each row left out of what tells it, shape ``(subsets,)``."""
         return np.array([np.mean(self._off(mask) ** 2) for mask in taken])
 
-    def left_out(self, mask: NDArray[np.bool_]) -> Floats:
-        """Return what the others tell of every learning row, shape ``(rows, outputs)``; for measures of one's own.
-
-        Parameters
-        ----------
-        mask : a subset, shape ``(shots,)``.
-        """
-        told: Floats = self._level + self._rest - self._off(mask)
-        return told
-
     def __call__(self, protocols: Sequence[Protocol]) -> Floats:
         """Return minus the mean square error of leaving one out, shape ``(protocols,)``."""
         return -self.losses(list(self.measurements.taken(protocols)))
