@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import logsumexp, rel_entr
 from scipy.stats import norm, qmc
 from sklearn.cluster import KMeans
 from torch import Tensor
@@ -20,9 +21,13 @@ from scanwise.model.measurements import Measurements
 Floats = NDArray[np.float64]
 
 _TINY = 1e-12
-_ROUNDS = 200
-_SETTLED = 1e-7
-"""Rise of the log-likelihood per row, in one round, below which nothing changes any more."""
+_ROUNDS = 100
+_SETTLED = 1e-4
+"""Change of the bound on the log-likelihood per row, in one round, below which nothing changes any more."""
+_GROUPINGS = 10
+_GRID = 300
+"""Places at which the prior of the means may have mass."""
+_PRIOR_ROUNDS = 50
 _STATES_AT_ONCE = 256
 
 
@@ -30,30 +35,32 @@ _STATES_AT_ONCE = 256
 class MixtureModel:
     """Every class is a mixture of normal distributions; given a part, measurements are independent of each other.
 
-    Parts of all classes share the spread of every number, and they share its mean where the rows do not show that it
-    differs, so that small cohorts do not read noise. Any subset of measurements can be read, and the mutual information
-    of the next one with the class is taken under the model.
+    Parts of all classes share the spread of every number. Their means are shrunk towards what the means of all parts
+    and numbers look like, so that small cohorts do not read noise. Any subset of measurements can be read, and the
+    mutual information of the next one with the class is taken under the model.
 
     Parameters
     ----------
     most : parts per class at most; Schwarz's criterion chooses how many.
-    starts : groupings of the rows that the fit starts from; the likeliest result stays.
     draws : values of a measurement that are imagined per part.
 
     References
     ----------
     Hastie T, Tibshirani R. Discriminant analysis by Gaussian mixtures. J R Stat Soc B 1996;58:155-176.
+    Kiefer J, Wolfowitz J. Consistency of the maximum likelihood estimator in the presence of infinitely many incidental
+    parameters. Ann Math Stat 1956;27:887-906.
+    Dicker LH, Zhao SD. High-dimensional classification via nonparametric empirical Bayes and maximum likelihood
+    inference. Biometrika 2016;103:21-34.
+    Attias H. A variational Bayesian framework for graphical models. NeurIPS 1999.
     Schwarz G. Estimating the dimension of a model. Ann Stat 1978;6:461-464.
-    Rissanen J. Modeling by shortest data description. Automatica 1978;14:465-471.
     MacKay DJC. Information-based objective functions for active data selection. Neural Comput 1992;4:590-604.
     """
 
     most: int = 8
-    starts: int = 3
     draws: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("most", "starts", "draws"):
+        for name in ("most", "draws"):
             if getattr(self, name) < 1:
                 raise ScanwiseError(f"{name} must be at least 1, but is {getattr(self, name)}")
 
@@ -72,24 +79,24 @@ class MixtureModel:
         values = measurements.values[rows].reshape(len(rows), -1).astype(np.float64)
         varies = values.std(0) > 0
         label = measurements.target[rows]
-        fits = []
+        fits: list[_Fit] = []
         for parts in range(1, self.most + 1):
-            for start in range(self.starts if parts > 1 else 1):
-                fits.append(_Fit(values[:, varies], label, measurements.n_outputs, parts, [seed, parts, start]))
-            if min(fit.criterion for fit in fits if fit.parts == parts) > min(fit.criterion for fit in fits):
+            fits.append(_Fit(values[:, varies], label, measurements.n_outputs, parts, [seed, parts]))
+            if parts > 1 and fits[-1].criterion > fits[-2].criterion:
                 break  # one part more was worse: so will be two
         return MixtureReader(measurements, varies, min(fits, key=lambda fit: fit.criterion), self.draws, seed)
 
 
 class _Fit:
-    """A mixture of so many parts per class, by expectation maximisation (Dempster 1977).
+    """A mixture of so many parts per class, by variational expectation maximisation (Attias 1999).
 
     Attributes
     ----------
     share : of each part in all rows, shape ``(parts,)``.
-    mean, spread : of every number in every part, shapes ``(parts, numbers)`` and ``(numbers,)``.
+    mean, spread : of the next value of every number in every part, shapes ``(parts, numbers)``; the spread counts that
+        the mean is not known for certain.
     of_class : the class of every part, 0 or 1, shape ``(parts, classes)``.
-    criterion : of Schwarz, with the price of the levels; lower is better.
+    criterion : of Schwarz, with the bound for the likelihood; lower is better.
     """
 
     def __init__(self, values: Floats, label: NDArray[np.int64], n_classes: int, parts: int, seed: list[int]) -> None:
@@ -99,29 +106,27 @@ class _Fit:
         centre, scale = values.mean(0), values.std(0)
         scaled = (values - centre) / scale
         member = self._grouped(scaled, label, seed)
+        weight = member.sum(0) + _TINY
+        variance = _variance(scaled, member, member.T @ scaled / weight[:, None])
         before = -np.inf
         for _ in range(_ROUNDS):
             weight = member.sum(0) + _TINY
             self.share, n_free = self._shares(weight, n)
-            mean = member.T @ scaled / weight[:, None]
-            variance = self._variance(scaled, member, mean)
-            price = n_free * np.log(n)
-            for number in range(len(variance)):
-                mean[:, number], paid = _levels(mean[:, number], weight / variance[number], np.log(n))
-                price += paid
-            variance = self._variance(scaled, member, mean)
-            density = self._density(scaled, mean, variance)
+            means = member.T @ scaled / (weight[:, None] * np.sqrt(variance))
+            mean, doubt, divergence = _shrunk(means, weight)
+            mean *= np.sqrt(variance)
+            doubt *= variance
+            variance = _variance(scaled, member, mean, doubt)
+            density = self._density(scaled, mean, variance) - 0.5 * (doubt / variance).sum(1)
             density = np.where(self.of_class.T[label] > 0, density, -np.inf)
-            top = density.max(1, keepdims=True)
-            member = np.exp(density - top)
-            total = member.sum(1, keepdims=True)
-            member /= total
-            likelihood = float((top + np.log(total)).mean())
-            if likelihood - before < _SETTLED:
+            likelihood = logsumexp(density, axis=1, keepdims=True)
+            member = np.exp(density - likelihood)
+            bound = float(likelihood.mean()) - divergence / n
+            if abs(bound - before) < _SETTLED:
                 break
-            before = likelihood
-        self.criterion = -2 * n * likelihood + price
-        self.mean, self.spread = centre + mean * scale, np.sqrt(variance) * scale
+            before = bound
+        self.criterion = -2 * n * bound + n_free * np.log(n)
+        self.mean, self.spread = centre + mean * scale, np.sqrt(variance + doubt) * scale
 
     def _grouped(self, scaled: Floats, label: NDArray[np.int64], seed: list[int]) -> Floats:
         """Return which part every row begins in, 0 or 1, shape ``(rows, parts)``."""
@@ -130,7 +135,7 @@ class _Fit:
         for which in range(self.of_class.shape[1]):
             rows = np.flatnonzero(label == which)
             if 1 < self.parts < len(rows):
-                group = KMeans(self.parts, n_init=1, random_state=state).fit_predict(scaled[rows])
+                group = KMeans(self.parts, n_init=_GROUPINGS, random_state=state).fit_predict(scaled[rows])
             else:
                 group = np.arange(len(rows)) % self.parts
             member[rows, which * self.parts + group] = 1
@@ -144,13 +149,6 @@ class _Fit:
         share = np.where(shows[:, None], by_class, alike).ravel()
         return share / share.sum(), len(by_class) - 1 + int(shows.sum()) * (self.parts - 1)
 
-    @staticmethod
-    def _variance(scaled: Floats, member: Floats, mean: Floats) -> Floats:
-        weight = member.sum(0)
-        square = (scaled**2).sum(0) - 2 * ((member.T @ scaled) * mean).sum(0) + (weight[:, None] * mean**2).sum(0)
-        found: Floats = np.maximum(square / len(scaled), 1e-6)
-        return found
-
     def _density(self, scaled: Floats, mean: Floats, variance: Floats) -> Floats:
         """Return log of share times density, shape ``(rows, parts)``."""
         square = (
@@ -160,36 +158,41 @@ class _Fit:
         return found
 
 
-def _levels(mean: Floats, precision: Floats, each: float) -> tuple[Floats, float]:
-    """Return means of which those that do not differ for certain are one, and what is to be paid for the levels.
+def _variance(scaled: Floats, member: Floats, mean: Floats, doubt: Floats | float = 0.0) -> Floats:
+    """Return the variance of every number within parts, shape ``(numbers,)``."""
+    weight = member.sum(0)[:, None]
+    square = (scaled**2).sum(0) - 2 * ((member.T @ scaled) * mean).sum(0) + (weight * (mean**2 + doubt)).sum(0)
+    found: Floats = np.maximum(square / len(scaled), 1e-6)
+    return found
 
-    Neighbours are joined, those that lose least first (Ward 1963); of all numbers of levels the one stays that loses
-    and costs least: so much for each level, and what it takes to say which part has which (Rissanen 1978).
+
+def _shrunk(mean: Floats, weight: Floats) -> tuple[Floats, Floats, float]:
+    """Return what the means of parts are likely to be, given what the means of all look like.
+
+    The prior is the one on a grid that makes them likeliest (Kiefer 1956), the same for all numbers (Dicker 2016).
 
     Parameters
     ----------
-    mean, precision : of one number in every part, shape ``(parts,)``.
-    each : price of a level, in units of twice the log-likelihood.
+    mean : of the rows of every part, in units of the spread within parts, shape ``(parts, numbers)``.
+    weight : rows of every part, shape ``(parts,)``.
+
+    Returns
+    -------
+    mean, variance : of what they are likely to be, shapes ``(parts, numbers)``.
+    divergence : of that from the prior, summed (Kullback 1951) [nats].
     """
-    order = np.argsort(mean, kind="stable")
-    value, weight, size = mean[order], precision[order], np.ones(len(mean), dtype=np.int64)
-    lost, least = 0.0, np.inf
-    while True:
-        price = float(each * len(value) + 2 * (size * np.log(len(mean) / size)).sum())
-        if lost + price <= least:
-            least, paid, kept = lost + price, price, np.repeat(value, size)
-        if len(value) == 1:
-            break
-        loss = weight[1:] * weight[:-1] / (weight[1:] + weight[:-1]) * np.diff(value) ** 2
-        at = int(loss.argmin())
-        lost += loss[at]
-        both = weight[at] + weight[at + 1]
-        value[at] = (weight[at] * value[at] + weight[at + 1] * value[at + 1]) / both
-        weight[at], size[at] = both, size[at] + size[at + 1]
-        value, weight, size = np.delete(value, at + 1), np.delete(weight, at + 1), np.delete(size, at + 1)
-    found = np.empty_like(mean)
-    found[order] = kept
-    return found, paid
+    grid = np.linspace(mean.min(), mean.max(), _GRID)
+    near = -0.5 * np.repeat(weight, mean.shape[1])[:, None] * (mean.reshape(-1, 1) - grid) ** 2
+    near = np.exp(near - near.max(1, keepdims=True))
+    prior = np.full(_GRID, 1 / _GRID)
+    for _ in range(_PRIOR_ROUNDS):
+        prior *= (1 / (near @ prior)) @ near / len(near)
+    likely = near * prior
+    likely /= likely.sum(1, keepdims=True)
+    found = likely @ grid
+    doubt = np.maximum(likely @ grid**2 - found**2, 0)
+    divergence = float(rel_entr(likely, prior).sum())
+    return found.reshape(mean.shape), doubt.reshape(mean.shape), divergence
 
 
 class MixtureReader:
@@ -317,9 +320,9 @@ class MixtureReader:
         if not own.any():
             return torch.ones(parts * draws, parts)
         unit = norm.ppf(qmc.Sobol(int(own.sum()), seed=seed).random(draws).clip(1e-6, 1 - 1e-6))
-        mean, spread = self._mean[:, own], self._spread[own]
-        drawn = (mean[:, None] + torch.from_numpy(unit).float() * spread).flatten(0, 1)
-        square = ((drawn[:, None] - mean) / spread).square().sum(2)
+        mean, spread = self._mean[:, own], self._spread[:, own]
+        drawn = (mean[:, None] + torch.from_numpy(unit).float() * spread[:, None]).flatten(0, 1)
+        square = ((drawn[:, None] - mean) / spread).square().sum(2) + 2 * torch.log(spread).sum(1)
         return torch.exp(-(square - square.min(1, keepdim=True).values) / 2)
 
     def _says(self, rows: Patients) -> Tensor:
@@ -327,8 +330,8 @@ class MixtureReader:
         values = torch.from_numpy(self.measurements.values[rows].reshape(len(rows), -1)[:, self._varies])
         found = torch.zeros(len(rows), self.measurements.n_shots, len(self._share))
         for number, shot in enumerate(self._shot):
-            off = (values[:, number, None] - self._mean[:, number]) / self._spread[number]
-            found[:, shot] -= off.square() / 2
+            off = (values[:, number, None] - self._mean[:, number]) / self._spread[:, number]
+            found[:, shot] -= off.square() / 2 + torch.log(self._spread[:, number])
         return found
 
     def _of(self, said: Tensor) -> Tensor:
