@@ -465,8 +465,8 @@ class SubsetBatches(IterableDataset[Mapping[str, Tensor]]):
         """Draw subsets: random ones of random size, all sizes alike on a log scale, and those that are asked for."""
         shots, n = self._values.shape[1], len(rows)
         size = np.exp(rng.uniform(0, np.log(shots + 1), n)).astype(np.int64)
-        rank = rng.random((n, shots)).argsort(1).argsort(1)
-        masks = rank < size[:, None]
+        drawn = rng.random((n, shots))
+        masks = drawn <= np.sort(drawn, axis=1)[np.arange(n), size - 1, None]
         if self._subsets is None and self._walks is None:
             return masks.astype(np.float32)
         wanted = np.flatnonzero(rng.random(n) < self._settings.focus)
