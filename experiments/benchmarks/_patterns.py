@@ -216,6 +216,7 @@ class CrossJudged:
     ----------
     model, problem, rows, seed : of the two networks.
     subsets : subsets around which patterns will be looked for; learned with the share `focus` of the model.
+    looked_at : rows of each half that judge, about so many, evenly spread; `None` = all.
 
     Attributes
     ----------
@@ -223,14 +224,22 @@ class CrossJudged:
     """
 
     def __init__(
-        self, model: SubsetModel, problem: Measurements, rows: NDArray[np.int64], seed: int, subsets: Mask | None = None
+        self,
+        model: SubsetModel,
+        problem: Measurements,
+        rows: NDArray[np.int64],
+        seed: int,
+        subsets: Mask | None = None,
+        looked_at: int | None = None,
     ) -> None:
         self.n_shots = problem.n_shots
         with tempfile.TemporaryDirectory() as folder:
             self.judged = fit_halves(
                 model, problem, rows, seed=seed, trainer=TRAINER, directory=Path(folder), subsets=subsets
             )
-        self._readers = [reader.on(judge) for reader, judge in self.judged]
+        self._readers = [
+            reader.on(judge[:: max(1, len(judge) // (looked_at or len(judge)))]) for reader, judge in self.judged
+        ]
 
     def __call__(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
         """Return minus the mean loss, shape ``(protocols,)``."""

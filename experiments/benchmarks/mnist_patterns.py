@@ -40,6 +40,8 @@ OURS = "learned, one network for all budgets"
 GREEDY = "greedy forward (least squares)"
 COPIES = 30
 """Neighbours of every greedy pattern that the judging networks learn."""
+LOOKED_AT, TRIED = 1000, 8
+"""Rows of each half that judge while a pattern is learned, and measurements that a swap may take away or bring in."""
 FLAT = 0.05
 """Standard deviation below which a measurement is not magnified when it is standardised."""
 JUDGES = SubsetModel(width=192, steps=2500, batch_size=256, dropout=0.1, jitter=0.1)
@@ -52,13 +54,19 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli = parser(__doc__)
     cli.add_argument("--seeds", type=int, default=5)
     cli.add_argument("--steps", type=int, default=NETWORK.steps, help="training steps of every network that reads")
+    cli.add_argument("--learned-steps", type=int, default=120, help="steps of gradient per pattern")
     cli.add_argument("--swaps", type=int, default=20, help="swaps at most per pattern")
+    cli.add_argument("--images", type=int, default=LEARN, help="images that learn")
+    cli.add_argument("--judges", type=int, default=JUDGE, help="images that judge")
     cli.add_argument("--domains", nargs="+", choices=DOMAINS, default=list(DOMAINS))
     cli.add_argument("--keep", type=Path, help="file of splits that are done; a run that was broken off goes on there")
     options = cli.parse_args(arguments)
     result = Result("mnist_patterns", str(__doc__), arguments)
     images, digit = mnist()
-    kept = Kept(options.keep, {"steps": options.steps, "swaps": options.swaps, "domains": options.domains}, result)
+    made_with = {
+        name: getattr(options, name) for name in ("steps", "learned_steps", "swaps", "images", "judges", "domains")
+    }
+    kept = Kept(options.keep, made_with, result)
     right: dict[tuple[str, str], dict[float, list[NDArray[np.float64]]]] = {}
     for key, per in kept.content.items():
         domain, name = key.split(": ", 1)
@@ -69,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     numbers = {share: round(share * SIDE**2) for share in SHARES}
     for seed in range(len(next(iter(right.values()))[SHARES[0]]) if right else 0, options.seeds):
         order = np.random.default_rng([seed, 0x6D6E]).permutation(len(digit))
-        learn, judge = np.sort(order[:LEARN]), np.sort(order[LEARN : LEARN + JUDGE])
+        learn, judge = np.sort(order[: options.images]), np.sort(order[LEARN : LEARN + options.judges])
         for domain in options.domains:
             problem = Measurements(measured(images, domain), digit, "classes")
             rng = np.random.default_rng([seed, 0x7261])
@@ -82,9 +90,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             first = grown(problem, learn, max(numbers.values()))
             simple[GREEDY] = [mask_of(first[:n], SIDE**2) for n in numbers.values()]
             clock.lap(f"{domain}: {GREEDY}")
-            judges = CrossJudged(judging, problem, learn, seed, around(simple[GREEDY], COPIES, rng))
+            judges = CrossJudged(judging, problem, learn, seed, around(simple[GREEDY], COPIES, rng), LOOKED_AT)
+            budgets = [float(n) for n in numbers.values()]
             masks = learned_masks(
-                judges, [float(n) for n in numbers.values()], starts=simple[GREEDY], seed=seed, swaps=options.swaps
+                judges,
+                budgets,
+                starts=simple[GREEDY],
+                seed=seed,
+                steps=options.learned_steps,
+                swaps=options.swaps,
+                tried=TRIED,
             )
             asked = np.stack([*masks, *(mask for some in simple.values() for mask in some)])
             reader = fit_subsets(settings, problem, learn, seed + 1000, asked)
@@ -138,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "8,000 of the 10,000 test images of MNIST learn, 2,000 judge; the 60,000 training images are not at hand."
     )
     return result.publish(
-        options.out, patients=f"{LEARN} images learn, {JUDGE} judge", seeds=list(range(options.seeds))
+        options.out, patients=f"{options.images} images learn, {options.judges} judge", seeds=list(range(options.seeds))
     )
 
 

@@ -198,7 +198,8 @@ def test_exchange_ends_where_no_pair_is_better(script: Any) -> None:
     not (DATA / "mnist_t10k").is_dir(), reason="images of digits are needed: set SCANWISE_DATA to their folder"
 )
 def test_mnist_is_read_from_few_coefficients(script: Any, tmp_path: Path) -> None:
-    tiny = ["--seeds", "1", "--steps", "5", "--swaps", "0", "--domains", "Fourier"]
+    tiny = ["--seeds", "1", "--steps", "5", "--learned-steps", "2", "--swaps", "0", "--domains", "Fourier"]
+    tiny += ["--images", "300", "--judges", "40"]
     content = script("mnist_patterns").main([*tiny, "--out", str(tmp_path)])
     check(content, tmp_path, "mnist_patterns", 6)
 

@@ -9,6 +9,7 @@ from scanwise.policy.baselines import (
     RandomPolicy,
     SimilarityPolicy,
 )
+from scanwise.policy.binormal import BinormalGuide, BinormalPolicy
 from scanwise.policy.course import Guidance, learn_policy, leave_policy_out, read_guidance, read_walks
 from scanwise.policy.examine import Examined, examine, examine_learners, fixed_front
 from scanwise.policy.history import History, Shown, expected_loss, log_odds
@@ -23,6 +24,8 @@ __all__ = [
     "Advice",
     "Advisor",
     "AheadPolicy",
+    "BinormalGuide",
+    "BinormalPolicy",
     "ConfidencePolicy",
     "Examined",
     "FixedPolicy",
