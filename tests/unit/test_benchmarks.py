@@ -226,6 +226,28 @@ def test_prostate_patterns_are_compared_at_equal_minutes(script: Any, tmp_path: 
         script("prostate_patterns").main(prostates(tmp_path, *tiny[:-1], *kept))
 
 
+def test_prostate_policy_tells_what_is_saved_and_what_can_be(script: Any, tmp_path: Path) -> None:
+    content = script("prostate_policy").main(prostates(tmp_path, "--weights", "5", "--rungs", "1"))
+    check(content, tmp_path / "found", "prostate_policy", 5)
+    assert all(row["can be saved [%]"] for row in content["tables"]["At an equal AUC"])
+
+
+def test_less_is_saved_where_one_stage_tells_all_and_where_the_order_of_all_counts(script: Any) -> None:
+    stages = script("_stopping").Stages
+    most = stages(np.array([0.0, 10.0]), np.array([0.55, 0.9]), 0.3)
+    many = stages(np.array([0.0, 6.0, 6.5, 20.0]), np.array([0.75, 0.84, 0.88, 0.9]), 0.3)
+    assert 0 <= most.saved_at_equal_auc()[0] < 0.05
+    assert (many.saved_at_equal_net_benefit(0.1)[1:] > many.saved_at_equal_auc()[1:]).all()
+    for price, minutes, stage in ((0.0, 20.0, 3), (1.0, 0.0, 0)):  # all go on, or nobody
+        *where, spent = many.stopped(np.abs(np.linspace(-1, 1, 401)), price)
+        assert spent == pytest.approx(minutes, abs=1e-3)
+        np.testing.assert_allclose(where, many.fixed(stage), atol=1e-5)
+    diseased, others = many.fixed(3)
+    assert diseased @ (np.cumsum(others) - others / 2) == pytest.approx(0.9, abs=1e-3)
+    with pytest.raises(ScanwiseError, match="must ascend"):
+        stages(np.array([0.0, 1.0]), np.array([0.9, 0.8]), 0.3)
+
+
 @needs_data
 def test_heart_policy_compares_policies_at_equal_prices(script: Any, tmp_path: Path) -> None:
     tiny = ["--set", "model.steps=5", "split.repeats=1", "split.folds=2", "split.inner=2"]

@@ -10,7 +10,14 @@ from scanwise.policy.baselines import (
     SimilarityPolicy,
 )
 from scanwise.policy.binormal import BinormalGuide, BinormalPolicy
-from scanwise.policy.course import Guidance, learn_policy, leave_policy_out, read_guidance, read_walks
+from scanwise.policy.course import (
+    Guidance,
+    learn_policy,
+    leave_policy_out,
+    merit_of_lengths,
+    read_guidance,
+    read_walks,
+)
 from scanwise.policy.examine import Examined, examine, examine_learners, fixed_front
 from scanwise.policy.history import History, Shown, expected_loss, log_odds
 from scanwise.policy.outlook import outlook
@@ -56,6 +63,7 @@ __all__ = [
     "leave_policy_out",
     "log_odds",
     "make_policy",
+    "merit_of_lengths",
     "outlook",
     "policies",
     "read_guidance",

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import correlate1d
 from scipy.special import expit, logit
+from scipy.stats import norm
 
 from scanwise.policy.history import LEAST, History, Shown, expected_loss
 from scanwise.policy.policy import Guide, Policy, register_policy
@@ -18,7 +20,8 @@ Floats = NDArray[np.float64]
 
 _GRID: Floats = np.linspace(logit(LEAST), -logit(LEAST), 185)
 """Log odds at which what is lost from here on is known."""
-_NODES, _MASS = np.polynomial.hermite_e.hermegauss(11)
+_FAR = 6.0
+"""Standard deviations beyond which nothing is expected."""
 _INFORMATION: Floats = np.concatenate([[0.0], np.geomspace(1e-3, 100, 200)])
 
 
@@ -54,7 +57,7 @@ class BinormalGuide(Guide):
         return np.where(self.workup.after[state] >= 0, found.T, -np.inf)
 
     def worths(self, state: int, shown: Shown) -> Floats:
-        """Return `worth` at every weight that was learned, shape ``(weights, steps, patients)``; 0 where nothing new."""
+        """Return `worth` at every weight learned, shape ``(weights, steps, patients)``; 0 where nothing is new."""
         price = np.where(self.workup.after[state] >= 0, self.prices_from(state), 0.0)
         return self._off(state, shown.log_odds[state], slice(None)) - (self.weights[:, None] * price)[:, :, None]
 
@@ -66,7 +69,8 @@ class BinormalGuide(Guide):
         found = np.zeros((len(self.weights[which]), len(self.workup.steps), len(odds)))
         for step, after in enumerate(self.workup.after[state].tolist()):
             if after >= 0:
-                off = stopped - self.lost[which, after] @ _next(self.information[after] - self.information[state]).T
+                more = self.information[after] - self.information[state]
+                off = stopped - _expected(self.lost[which, after], float(more))
                 found[:, step] = off[:, low] * (1 - at + low) + off[:, low + 1] * (at - low)
         return found
 
@@ -108,7 +112,7 @@ class BinormalPolicy(Policy):
             best = np.repeat(stopped[None], len(weights), axis=0)
             for after in workup.after[state][workup.after[state] >= 0].tolist():
                 paid = weights * (price[after] - price[state])
-                went = lost[:, after] @ _next(information[after] - information[state]).T
+                went = _expected(lost[:, after], float(information[after] - information[state]))
                 np.minimum(best, went + paid[:, None], out=best)
             lost[:, state] = best
         return BinormalGuide(workup, axis, self.measure, np.asarray(weights, dtype=np.float64), information, lost)
@@ -126,25 +130,25 @@ def _information(history: History, measure: str) -> Floats:
     low = min(int(prior), len(_GRID) - 2)
     share = np.array([1 - (prior - low), prior - low])
     stopped = expected_loss(_GRID, measure)
-    curve = np.array([share @ (_next(one) @ stopped)[low : low + 2] for one in _INFORMATION])
+    curve = np.array([share @ _expected(stopped, float(one))[low : low + 2] for one in _INFORMATION])
     falling = np.minimum.accumulate(curve)
     found: Floats = np.interp(-mean, -falling, _INFORMATION)
     return found
 
 
-def _next(information: float) -> Floats:
-    """Return where the log odds go with so much more information: shares of the grid, shape ``(grid, grid)``."""
-    n = len(_GRID)
+def _expected(lost: Floats, information: float) -> Floats:
+    """Return what is expected to be lost with so much more information, shape ``(..., grid)`` as what is lost then.
+
+    Exact for what is lost between places of the grid on straight lines, and beyond its ends as there.
+    """
     if information <= 0:
-        return np.eye(n)
-    found = np.zeros((n, n))
-    p = expit(_GRID)
-    width = _GRID[1] - _GRID[0]
+        return lost
+    p, width, spread = expit(_GRID), _GRID[1] - _GRID[0], np.sqrt(information)
+    far = int((information / 2 + _FAR * spread) / width) + 1
+    place = width * np.arange(-far - 1, far + 2)
+    found = np.zeros_like(lost)
     for sign, chance in ((1, p), (-1, 1 - p)):
-        for node, mass in zip(_NODES, _MASS / _MASS.sum(), strict=True):
-            place = (_GRID + sign * information / 2 + np.sqrt(information) * node - _GRID[0]) / width
-            place = np.clip(place, 0, n - 1)
-            low = np.minimum(place.astype(int), n - 2)
-            np.add.at(found, (np.arange(n), low), chance * mass * (1 - place + low))
-            np.add.at(found, (np.arange(n), low + 1), chance * mass * (place - low))
+        beyond = sign * information / 2 - place
+        above = beyond * norm.cdf(beyond / spread) + spread * norm.pdf(beyond / spread)  # expectation of what is beyond
+        found += chance * correlate1d(lost, np.diff(above, 2) / width, mode="nearest")
     return found

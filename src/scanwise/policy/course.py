@@ -78,7 +78,7 @@ def learn_policy(
     ScanwiseError
         If there is nothing to decide, too many states, or too few patients of whom everything was acquired.
     """
-    workup = policy.workup(menu, _merit(policy, data, menu, folds, scorer))
+    workup = policy.workup(menu, merit_of_lengths(policy, data, menu, folds, scorer))
     complete = np.all([data.done(track.modality) for track in workup.tracks], axis=0)
     learners = [fold.tune[complete[fold.tune]] for fold in folds]
     fewest = min(len(rows) for rows in learners)
@@ -182,7 +182,7 @@ def read_guidance(directory: Path, menu: Menu) -> tuple[dict[str, Any], list[Gui
     return about, found
 
 
-def _merit(
+def merit_of_lengths(
     policy: Policy, data: Any, menu: Menu, folds: Sequence[Fold], scorer: Callable[[int], Scorer]
 ) -> dict[str, float]:
     """Return minus the mean loss of every setting of a scan by itself, on some searching patients of the first fold."""
