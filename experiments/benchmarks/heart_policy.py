@@ -28,7 +28,7 @@ from scanwise.policy import (
 PRICE, ACCURACY = 160.0, 0.84
 PRICES = (60.0, 110.0, PRICE, 200.0, 240.0, 280.0)
 """Mean prices at which policies are compared [CA$]."""
-POLICIES = ("ahead", "myopic", "neighbours", "similarity", "confidence", "random")
+POLICIES = ("ahead", "binormal", "myopic", "neighbours", "similarity", "confidence", "random")
 SLOPES = (0.9, 1.1)
 _LEAST = 50
 Floats = NDArray[np.float64]

@@ -21,7 +21,7 @@ from scanwise.modalities.panel import TestPanel
 from scanwise.policy import History, Shown, examine, examine_learners, log_odds, make_policy
 
 GROUPS = ("mean", "se", "worst")
-POLICIES = ("ahead", "myopic", "neighbours", "similarity", "confidence", "fixed", "random")
+POLICIES = ("ahead", "binormal", "myopic", "neighbours", "similarity", "confidence", "fixed", "random")
 MARGIN = 0.005
 WANTED = 0.20
 """Share of patients who may get the dearer group, at an accuracy within the margin of giving everything to all."""

@@ -52,26 +52,14 @@ class BinormalGuide(Guide):
         at = np.interp(np.log(weight), np.log(self.weights), np.arange(len(self.weights)))
         low = min(int(at), len(self.weights) - 2)
         share = np.array([1 - (at - low), at - low])
-        found = share @ self._off(state, shown.log_odds[state], slice(low, low + 2)).swapaxes(0, 1)
-        found -= weight * self.prices_from(state)[:, None]
-        return np.where(self.workup.after[state] >= 0, found.T, -np.inf)
-
-    def worths(self, state: int, shown: Shown) -> Floats:
-        """Return `worth` at every weight learned, shape ``(weights, steps, patients)``; 0 where nothing is new."""
-        price = np.where(self.workup.after[state] >= 0, self.prices_from(state), 0.0)
-        return self._off(state, shown.log_odds[state], slice(None)) - (self.weights[:, None] * price)[:, :, None]
-
-    def _off(self, state: int, odds: Floats, which: slice) -> Floats:
-        """Return what steps take off the loss, shape ``(weights, steps, patients)``; 0 where nothing new."""
+        odds, extra = shown.log_odds[state], self.prices_from(state)
         stopped = expected_loss(_GRID, self.measure)
-        at = np.clip((odds - _GRID[0]) / (_GRID[1] - _GRID[0]), 0, len(_GRID) - 1)
-        low = np.minimum(at.astype(np.int64), len(_GRID) - 2)
-        found = np.zeros((len(self.weights[which]), len(self.workup.steps), len(odds)))
+        found = np.full((len(odds), len(extra)), -np.inf)
         for step, after in enumerate(self.workup.after[state].tolist()):
             if after >= 0:
-                more = self.information[after] - self.information[state]
-                off = stopped - _expected(self.lost[which, after], float(more))
-                found[:, step] = off[:, low] * (1 - at + low) + off[:, low + 1] * (at - low)
+                lost = np.tensordot(share, self.lost[low : low + 2, after], axes=1)
+                off = stopped - _expected(lost, float(self.information[after] - self.information[state]))
+                found[:, step] = np.interp(odds, _GRID, off) - weight * extra[step]
         return found
 
     def arrays(self) -> Mapping[str, NDArray[typing.Any]]:
