@@ -201,7 +201,8 @@ def _tell(result: Result, options: Any, right: Any, errors: Any, longest: float,
             result.target(f"{name}, {n:,}: calibration error at most .05", f"{error:.3f}", error <= 0.05)
     words = f"{longest / 60:.1f} per problem and seed at most"
     result.target(f"ours within {CPU_MINUTES:g} cpu-min", words, longest <= 60 * CPU_MINUTES)
-    result.table(*clock.table("all seeds"))
+    if clock.seconds:
+        result.table(*clock.table("all seeds"))
     result.note(
         "One mixture for all budgets; what is measured first is chosen with what the best second one would tell, all "
         "others by what they tell themselves. Calibration error: of the likeliest class, mean of budgets. A value "

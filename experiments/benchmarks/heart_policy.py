@@ -62,29 +62,34 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     for fold in folds:
         stratum[fold.repeat, fold.test] = fold.index
 
-    def note(name: str, policy: Policy, limit: float) -> None:
-        """Choose the price weight on searching patients, and examine the judging ones."""
-        probability, cost = np.full((rounds, len(cohort)), np.nan), np.full((rounds, len(cohort)), np.nan)
-        steps = np.full((rounds, len(cohort)), -1)
+    def note(name: str, policy: Policy) -> None:
+        """Choose price weights on searching patients, one per limit, and examine the judging ones."""
         weights = policy.weights(histories, "money")
+        empty = np.full((rounds, len(cohort)), np.nan)
+        for limit in PRICES:
+            title = f"{name}, {limit:g}"
+            told[title], paid[title], depth[title] = empty.copy(), empty.copy(), np.full(empty.shape, -1)
         for index, (fold, history) in enumerate(zip(folds, histories, strict=True)):
             own = examine_learners(policy, history, axis="money", weights=weights, seed=index)
-            within = np.flatnonzero(price[own.state].mean(axis=1) <= limit)
-            chosen = int(within[0]) if within.size else len(weights) - 1
-            guide = policy.fit(history, axis="money", weights=weights, seed=index)
-            found = examine(guide, shown[index], weights[chosen : chosen + 1], seed=index)
-            probability[fold.repeat, fold.test] = found.probability[0]
-            cost[fold.repeat, fold.test] = price[found.state[0]]
-            steps[fold.repeat, fold.test] = found.depth[0]
-        told[name], paid[name], depth[name] = probability, cost, steps
+            found = examine(
+                policy.fit(history, axis="money", weights=weights, seed=index), shown[index], weights, seed=index
+            )
+            for limit in PRICES:
+                title = f"{name}, {limit:g}"
+                within = np.flatnonzero(price[own.state].mean(axis=1) <= limit)
+                chosen = int(within[0]) if within.size else len(weights) - 1
+                told[title][fold.repeat, fold.test] = found.probability[chosen]
+                paid[title][fold.repeat, fold.test] = price[found.state[chosen]]
+                depth[title][fold.repeat, fold.test] = found.depth[chosen]
+        print(f"{name}: done", flush=True)
 
+    for measure in ("error", "brier"):
+        for ours in POLICIES[:2]:
+            note(f"{ours}, {measure}", make_policy(ours, measure=measure, n_weights=41))
+    for other in POLICIES[2:]:
+        note(f"{other}, error", make_policy(other, measure="error", n_weights=41))
     for limit in PRICES:
-        for measure in ("error", "brier"):
-            note(f"ahead, {measure}, {limit:g}", make_policy("ahead", measure=measure, n_weights=41), limit)
-        for other in POLICIES[1:]:
-            note(f"{other}, error, {limit:g}", make_policy(other, measure="error", n_weights=41), limit)
         _note_fixed(f"fixed, {limit:g}", limit, run, histories, shown, told, paid)
-        print(f"{limit:g}: done", flush=True)
     everything = workup.n_states - 1
     told["everything"], paid["everything"] = (
         _state(run, shown, everything),
@@ -131,7 +136,8 @@ def _tell(
     depth: Mapping[str, NDArray[np.int64]],
     stratum: NDArray[np.int64],
 ) -> None:
-    label, names = run.cohort.label, list(told)
+    label = run.cohort.label
+    names = sorted(told, key=lambda name: float(name.rsplit(", ", 1)[1]) if ", " in name else np.inf)
     table = ScoreTable(tuple(names), np.stack([told[name] for name in names], axis=1), stratum, label, run.cohort.site)
     estimates = auc_with_covariance(table)
     area = dict(zip(names, estimates.value.tolist(), strict=True))
