@@ -29,6 +29,8 @@ _GRID = 300
 """Places at which the prior of the means may have mass."""
 _PRIOR_ROUNDS = 50
 _STATES_AT_ONCE = 256
+_ALIKE = 0.2
+"""Means this many spreads apart are alike where values are imagined."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class MixtureModel:
     Parameters
     ----------
     most : parts per class at most; Schwarz's criterion chooses how many.
-    draws : values of a measurement that are imagined per part.
+    draws : values of a measurement that are imagined for parts with the same mean.
 
     References
     ----------
@@ -57,7 +59,7 @@ class MixtureModel:
     """
 
     most: int = 8
-    draws: int = 4
+    draws: int = 16
 
     def __post_init__(self) -> None:
         for name in ("most", "draws"):
@@ -195,6 +197,26 @@ def _shrunk(mean: Floats, weight: Floats) -> tuple[Floats, Floats, float]:
     return found.reshape(mean.shape), doubt.reshape(mean.shape), divergence
 
 
+@dataclass(frozen=True, eq=False)
+class _Imagined:
+    """Values of a measurement, as many from every group of parts in which it is alike.
+
+    Parameters
+    ----------
+    dense : how dense each part is at each of them, up to a factor per value, shape ``(values, parts)``; values of the
+        first group come first.
+    of : which group each part belongs to, 0 or 1, shape ``(parts, groups)``.
+    """
+
+    dense: Tensor
+    of: Tensor
+
+    def chance(self, state: Tensor) -> Tensor:
+        """Return how likely each value is, shape ``(states, values)``."""
+        each = len(self.dense) // self.of.shape[1]
+        return (state @ self.of).repeat_interleave(each, dim=1) / each
+
+
 class MixtureReader:
     """Reads any subset, and says what to measure next.
 
@@ -274,10 +296,10 @@ class MixtureReader:
         worth = self.information(self._share[None])[0]
         if looks_ahead:
             for shot, imagined in enumerate(self._imagined):
-                states, chance = self._after(self._share[None], imagined)
-                second = self.information(states[0])
+                joint = self._share * imagined.dense
+                second = self.information(joint / joint.sum(1, keepdim=True).clamp(min=_TINY))
                 second[:, shot] = 0
-                worth[shot] += chance[0] @ second.max(dim=1).values
+                worth[shot] += imagined.chance(self._share[None])[0] @ second.max(dim=1).values
         return worth
 
     @torch.inference_mode()
@@ -293,37 +315,27 @@ class MixtureReader:
             now = torch.special.entr(some @ self._class).sum(1)
             left = []
             for imagined in self._imagined:
-                draws = len(imagined)
-                joint = some @ (imagined.T[:, :, None] * self._class[:, None]).flatten(1)  # times density of each draw
-                joint = joint.view(len(some), draws, -1)
-                chance = joint.sum(2, keepdim=True)
-                entropy = torch.special.entr(joint / chance.clamp(min=_TINY)).sum(2)
-                weight = some.repeat_interleave(draws // some.shape[1], dim=1) * some.shape[1] / draws
-                left.append((weight * entropy).sum(1))
+                joint = some @ (imagined.dense.T[:, :, None] * self._class[:, None]).flatten(1)
+                joint = joint.view(len(some), len(imagined.dense), -1)  # of each value and class
+                entropy = torch.special.entr(joint / joint.sum(2, keepdim=True).clamp(min=_TINY)).sum(2)
+                left.append((imagined.chance(some) * entropy).sum(1))
             gains.append(now[:, None] - torch.stack(left, dim=1))
         return torch.cat(gains)
 
-    def _after(self, state: Tensor, imagined: Tensor) -> tuple[Tensor, Tensor]:
-        """Return states after each imagined value, ``(states, draws, parts)``, and how likely these values are."""
-        joint = state[:, None] * imagined
-        draws, parts = imagined.shape
-        chance = state.repeat_interleave(draws // parts, dim=1) * parts / draws
-        return joint / joint.sum(2, keepdim=True).clamp(min=_TINY), chance
-
-    def _imagine(self, shot: int, draws: int, seed: int) -> Tensor:
-        """Return how dense each part is at values drawn from every part, up to a factor per value.
-
-        Shape ``(parts x draws, parts)``: values of the first part come first.
-        """
+    def _imagine(self, shot: int, draws: int, seed: int) -> _Imagined:
         own = self._shot == shot
-        parts = len(self._share)
-        if not own.any():
-            return torch.ones(parts * draws, parts)
-        unit = norm.ppf(qmc.Sobol(int(own.sum()), seed=seed).random(draws).clip(1e-6, 1 - 1e-6))
         mean, spread = self._mean[:, own], self._spread[:, own]
-        drawn = (mean[:, None] + torch.from_numpy(unit).float() * spread[:, None]).flatten(0, 1)
-        square = ((drawn[:, None] - mean) / spread).square().sum(2) + 2 * torch.log(spread).sum(1)
-        return torch.exp(-(square - square.min(1, keepdim=True).values) / 2)
+        _, group = np.unique(torch.round(mean / spread / _ALIKE).numpy(), axis=0, return_inverse=True)
+        of = torch.nn.functional.one_hot(torch.from_numpy(group.ravel())).float()
+        size = of.sum(0)[:, None]
+        unit = torch.zeros(draws, 0)
+        if own.any():
+            drawn = qmc.Sobol(int(own.sum()), seed=seed).random(draws).clip(1e-6, 1 - 1e-6)
+            unit = torch.from_numpy(norm.ppf(drawn)).float()
+        values = (of.T @ mean / size)[:, None] + unit * (of.T @ spread / size)[:, None]
+        off = (values.flatten(0, 1)[:, None] - mean) / spread
+        square = off.square().sum(2) + 2 * torch.log(spread).sum(1)
+        return _Imagined(torch.exp(-(square - square.min(1, keepdim=True).values) / 2), of)
 
     def _says(self, rows: Patients) -> Tensor:
         """Return the log density of every measurement in every part, shape ``(rows, shots, parts)``."""
