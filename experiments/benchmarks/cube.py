@@ -204,11 +204,11 @@ def _tell(result: Result, options: Any, right: Any, errors: Any, longest: float,
     if clock.seconds:
         result.table(*clock.table("all seeds"))
     result.note(
-        "One mixture for all budgets; what is measured first is chosen with what the best second one would tell, all "
-        "others by what they tell themselves. How means are shrunk and how finely information is integrated was settled "
-        "on other seeds (100 to 205), the latter after a first result of +9.9 against GDFS. Calibration error: of the likeliest class, mean of budgets. A value "
-        "network (`ValueModel`) was tried before, on the first seed: after 20,000 rows of CUBE-NM 45.6 and 58.7 % at 5 "
-        "and 7, behind GDFS."
+        "One mixture for all budgets; what is measured first is chosen with what the best second one would tell, "
+        "all others by what they tell themselves. How means are shrunk and how finely information is integrated was "
+        "settled on other seeds (100 to 205), the latter after a first result of +9.9 against GDFS. Calibration "
+        "error: of the likeliest class, mean of budgets. A value network (`ValueModel`) was tried before, on the "
+        "first seed: after 20,000 rows of CUBE-NM 45.6 and 58.7 % at 5 and 7, behind GDFS."
     )
 
 
