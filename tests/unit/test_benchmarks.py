@@ -264,7 +264,7 @@ def test_cube_looks_ahead(script: Any, tmp_path: Path) -> None:
 
 def test_staged_tests_are_decided_patient_by_patient(script: Any, tmp_path: Path) -> None:
     content = script("staged_tests").main(["--repeats", "1", "--folds", "2", "--out", str(tmp_path)])
-    check(content, tmp_path, "staged_tests", 7)
+    check(content, tmp_path, "staged_tests", 8)
     assert len(next(iter(content["tables"].values()))) == 4 + 8
 
 

@@ -12,17 +12,17 @@ from scanwise.errors import ScanwiseError
 from scanwise.model import Measurements, MixtureModel, MixtureReader
 from scanwise.model.mixture import _shrunk
 
-LEARN, NEW = np.arange(800), np.arange(800, 1000)
+LEARN, NEW = np.arange(3800), np.arange(3800, 4000)
 
 
 def guided() -> Measurements:
     """Measurement 0 says where to look and nothing else: the class is in 1 or 2; 3 is noise, 4 is the same for all."""
     rng = np.random.default_rng(0)
-    where, label = rng.integers(0, 2, 1000), rng.integers(0, 2, 1000)
-    values = np.zeros((1000, 5, 2))
-    values[:, 0] = np.eye(2)[where] + 0.1 * rng.normal(size=(1000, 2))
-    values[:, 1:4, 0] = 0.5 + 0.1 * rng.normal(size=(1000, 3))
-    values[np.arange(1000), 1 + where, 0] += np.where(label == 1, 0.4, -0.4)
+    where, label = rng.integers(0, 2, 4000), rng.integers(0, 2, 4000)
+    values = np.zeros((4000, 5, 2))
+    values[:, 0] = np.eye(2)[where] + 0.1 * rng.normal(size=(4000, 2))
+    values[:, 1:4, 0] = 0.5 + 0.1 * rng.normal(size=(4000, 3))
+    values[np.arange(4000), 1 + where, 0] += np.where(label == 1, 0.4, -0.4)
     return Measurements(values.astype(np.float32), label, "classes")
 
 
@@ -38,7 +38,7 @@ def test_what_only_says_where_to_look_is_bought_first(reader):
     assert reader.parts_per_class == 2
     assert (order[:, 0] == 0).all()
     assert (order[:, 1] == 1 + where).all()
-    assert np.abs(told[0] - 0.5).mean() < 0.05
+    np.testing.assert_allclose(told[0], 0.5, atol=0.05)
     assert (told[1].argmax(1) == guided().target[NEW]).mean() > 0.97
 
 
@@ -90,13 +90,15 @@ def test_information_is_that_of_two_normal_distributions():
 
 def test_without_parts_it_is_a_linear_discriminant():
     rng = np.random.default_rng(2)
-    label = rng.integers(0, 2, 3000)
-    values = (np.outer(label, [1.0, -0.5]) + rng.normal(size=(3000, 2))).astype(np.float32)[:, :, None]
+    label = rng.integers(0, 2, 12_000)
+    values = (np.outer(label, [1.0, -0.5]) + rng.normal(size=(12_000, 2))).astype(np.float32)[:, :, None]
     problem = Measurements(values, label, "classes")
-    learn, new = np.arange(2000), np.arange(2000, 3000)
+    learn, new = np.arange(11_000), np.arange(11_000, 12_000)
     told = MixtureModel(most=3).fit(problem, learn, seed=0).tell(np.ones((1, 2), bool), new)
     by_the_book = LinearDiscriminantAnalysis().fit(values[learn, :, 0], label[learn]).predict_proba(values[new, :, 0])
     np.testing.assert_allclose(told[0], by_the_book, atol=0.02)
+    log_odds = values[new, :, 0] @ [1.0, -0.5] - 0.625  # sum of (x - mean / 2) times the mean
+    np.testing.assert_allclose(told[0, :, 1], 1 / (1 + np.exp(-log_odds)), atol=0.06)
 
 
 def test_means_are_shrunk_towards_what_the_means_of_all_look_like():
@@ -139,6 +141,6 @@ def test_bad_settings_are_refused(name):
 
 def test_problems_it_cannot_read_are_refused(reader):
     with pytest.raises(ScanwiseError, match="mixtures tell classes, but the target is 'values'"):
-        MixtureModel().fit(Measurements(guided().values, np.zeros((1000, 1)), "values"), LEARN, seed=0)
+        MixtureModel().fit(Measurements(guided().values, np.zeros((4000, 1)), "values"), LEARN, seed=0)
     with pytest.raises(ScanwiseError, match="between 1 and 5 measurements"):
         reader.walk(NEW, 6)
