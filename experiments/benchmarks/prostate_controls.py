@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from _result import Result, parser, weighted_auc
 
 from scanwise.composing import compose_config
@@ -77,13 +76,8 @@ def _fitted(overrides: Sequence[str], out: Path) -> Run:
 
 def _aucs(run: Run, sets: dict[str, Protocol]) -> tuple[dict[str, float], Callable[[str, str], Interval]]:
     test = run.folds[0].test
-    table = ScoreTable(
-        tuple(sets),
-        run.scorer().score(list(sets.values()), test)[None],
-        np.zeros((1, len(test)), dtype=np.int64),
-        run.cohort.label[test],
-        run.cohort.site[test],
-    )
+    probability = run.scorer().score(list(sets.values()), test)
+    table = ScoreTable.of_one_round(tuple(sets), probability, run.cohort.label[test], run.cohort.site[test])
     found = auc_with_covariance(table, tuple(sets))
 
     def difference(one: str, other: str) -> Interval:

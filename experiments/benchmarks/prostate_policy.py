@@ -73,9 +73,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 stopped[name, title, state] = found.state[at]
         print(f"{name}: done", flush=True)
     names = ["|".join(map(str, key)) for key in told]
-    judges = np.zeros((1, len(label)), dtype=np.int64)
-    table = ScoreTable(tuple(names), np.stack(list(told.values()))[None], judges, label, cohort.site[fold.test])
-    estimates = auc_with_covariance(table)
+    estimates = auc_with_covariance(ScoreTable.of_one_round(names, np.stack(list(told.values())), label))
     at_most = _at_most(test, minutes, front, label)
 
     def spent(*key: Any) -> float:
@@ -131,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             for state in front
         ],
     )
-    like_today = _like_today(tune, front, learned, cohort.site[fold.tune])
+    like_today = _like_today(tune, front, learned)
     fixed = f"{minutes[like_today]:.1f} min, AUC {area[like_today]:.3f}"
     result.target(
         f"at least {100 * WANTED:g} % fewer minutes at an equal AUC than the best fixed protocol ({fixed})",
@@ -178,11 +176,10 @@ MERITS: dict[str, Callable[[Floats, Labels], Floats]] = {
 """By what diagnoses are called equal: of every row of probabilities, shape ``(rows, patients)``."""
 
 
-def _like_today(tune: Floats, front: Sequence[int], label: Labels, site: NDArray[np.str_]) -> int:
+def _like_today(tune: Floats, front: Sequence[int], label: Labels) -> int:
     """Return the shortest state of the front that searching men show to be non-inferior to everything."""
     rule = Rule()
-    names = tuple(map(str, [*front, "everything"]))
-    table = ScoreTable(names, tune[[*front, -1]][None], np.zeros((1, len(label)), dtype=np.int64), label, site)
+    table = ScoreTable.of_one_round([*map(str, front), "everything"], tune[[*front, -1]], label)
     difference, se = auc_with_covariance(table).difference_to("everything")
     low = [normal_interval(*one, 1 - 2 * rule.alpha).low for one in zip(difference.tolist(), se.tolist(), strict=True)]
     return front[int(np.flatnonzero(np.array(low) > -rule.margin)[0])]

@@ -89,13 +89,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         return result.content
     amortised = run.scorer().score(list(protocols.values()), test)
     keys = [*(f"one network: {name}" for name in protocols), *(f"specialist: {name}" for name in protocols)]
-    table = ScoreTable(
-        tuple(keys),
-        np.concatenate([amortised, specialist])[None],
-        np.zeros((1, len(test)), dtype=np.int64),
-        cohort.label[test],
-        cohort.site[test],
-    )
+    probability = np.concatenate([amortised, specialist])
+    table = ScoreTable.of_one_round(keys, probability, cohort.label[test], cohort.site[test])
     found = auc_with_covariance(table, tuple(keys))
     n = len(protocols)
     one, alone = found.value[:n], found.value[n:]

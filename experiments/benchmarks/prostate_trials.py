@@ -62,13 +62,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
     def estimates(inside: NDArray[np.bool_]) -> AucEstimates:
         rows = np.flatnonzero(inside)
-        table = ScoreTable(
-            tuple(SETS),
-            probability[None][:, :, rows],
-            np.zeros((1, len(rows)), dtype=np.int64),
-            label[rows],
-            site[rows],
-        )
+        table = ScoreTable.of_one_round(tuple(SETS), probability[:, rows], label[rows], site[rows])
         return auc_with_covariance(table, tuple(SETS))
 
     overall = estimates(np.ones(len(patients), dtype=bool))

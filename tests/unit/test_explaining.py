@@ -173,10 +173,10 @@ def imaging() -> tuple[Menu, ScoreTable, str, str]:
     none = Protocol({"blood": [1]})
     offered = Menu([scan, panel("blood")], (), reference=today)
     rng = np.random.default_rng(1)
-    rows = np.clip(0.5 + 0.2 * (LABEL - 0.5) + 0.1 * rng.normal(size=(1, 3, N)), 0.01, 0.99)
-    rows[0, 1, 7] = 0.02  # a positive patient whom the short scan loses
-    rows[0, 0, 7] = 0.98
-    table = ScoreTable((today.key, short.key, none.key), rows, np.zeros((1, N), dtype=int), LABEL, np.full(N, "here"))
+    rows = np.clip(0.5 + 0.2 * (LABEL - 0.5) + 0.1 * rng.normal(size=(3, N)), 0.01, 0.99)
+    rows[1, 7] = 0.02  # a positive patient whom the short scan loses
+    rows[0, 7] = 0.98
+    table = ScoreTable.of_one_round((today.key, short.key, none.key), rows, LABEL)
     return offered, table, short.key, none.key
 
 

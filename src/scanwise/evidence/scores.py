@@ -86,6 +86,23 @@ class ScoreTable:
         if not np.isnan(self.probability.transpose(0, 2, 1)[~scored]).all():
             raise ScanwiseError("a patient without a stratum was not scored and must have NaN, but has a probability")
 
+    @classmethod
+    def of_one_round(
+        cls, protocols: Sequence[str], probability: FloatArray, label: IntArray, site: NDArray[np.str_] | None = None
+    ) -> ScoreTable:
+        """Return the scores of patients whom one network judged, all in one stratum.
+
+        Parameters
+        ----------
+        protocols, label : see `ScoreTable`.
+        probability : shape ``(protocols, patients)``.
+        site : see `ScoreTable`; `None` = the same for all.
+        """
+        stratum = np.zeros((1, len(label)), dtype=np.int64)
+        return cls(
+            tuple(protocols), probability[None], stratum, label, np.full(len(label), "") if site is None else site
+        )
+
     @property
     def n_rounds(self) -> int:
         """Number of times every patient was judged by other networks."""

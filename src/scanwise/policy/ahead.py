@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from scanwise.errors import ScanwiseError
 from scanwise.policy.history import History, Shown
-from scanwise.policy.policy import Guide, Policy, register_policy
+from scanwise.policy.policy import Guide, Policy, at_weight, register_policy
 from scanwise.policy.workup import Workup
 
 Floats = NDArray[np.float64]
@@ -48,12 +48,7 @@ class WorthGuide(Guide):
         """See `Guide.worth`."""
         del rng
         told_by = features(self.workup, state, shown)
-        at = np.interp(np.log(weight), np.log(self.weights), np.arange(len(self.weights)))
-        low = min(int(at), len(self.weights) - 2)
-        share = np.array([1 - (at - low), at - low])
-        slopes, scatter = (
-            np.tensordot(share, one[low : low + 2, state], axes=1) for one in (self.slopes, self.scatter)
-        )
+        slopes, scatter = (at_weight(weight, self.weights, one[:, state]) for one in (self.slopes, self.scatter))
         told: Floats = told_by @ slopes.T - _width(told_by, self.doubt[state])[:, None] * scatter
         told[:, self.workup.after[state] < 0] = -np.inf
         return told

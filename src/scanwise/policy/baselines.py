@@ -70,7 +70,7 @@ class _Fixed(_OfHistory):
         """See `Guide.worth`."""
         del rng
         merit = self.loss.mean(axis=1) + weight * self.price
-        return np.repeat(_towards(self, state, merit)[None], shown.log_odds.shape[1], axis=0)
+        return np.repeat(_towards(self, state, merit[None]), shown.log_odds.shape[1], axis=0)
 
 
 @register_policy("confidence")
@@ -143,7 +143,7 @@ class _Alike(_OfHistory):
             rows = mine[start : start + _AT_ONCE]
             distance = ((rows**2).sum(1)[:, None] + (theirs**2).sum(1) - 2 * rows @ theirs.T).clip(min=0)
             merit = self._weights(distance) @ lost.T + weight * self.price
-            found[start : start + _AT_ONCE] = [_towards(self, state, one) for one in merit]
+            found[start : start + _AT_ONCE] = _towards(self, state, merit)
         return found
 
     def _lost(self) -> Floats:
@@ -241,13 +241,19 @@ class _Random(Guide):
 def _towards(guide: Guide, state: int, merit: Floats) -> Floats:
     """Return what every step is worth when afterwards the best state that contains it is reached.
 
+    Of steps that lead to the same place the smallest comes first.
+
     Parameters
     ----------
-    merit : expected loss and weighed price of every state, shape ``(states,)``.
+    merit : expected loss and weighed price of every state, shape ``(patients, states)``.
+
+    Returns
+    -------
+    Shape ``(patients, steps)``.
     """
     found = guide.workup.gains(state, merit)
-    best = found.max(initial=-np.inf)
-    if best > 0:  # of the steps that lead to the same place the smallest comes first
-        leads = np.flatnonzero(found >= best - 1e-12)
-        found[leads[np.argmin(guide.prices_from(state)[leads])]] += 1e-9
+    best = found.max(axis=1, initial=-np.inf)
+    paid = np.where(found >= best[:, None] - 1e-12, guide.prices_from(state), np.inf)
+    first, pays = paid.argmin(axis=1), best > 0
+    found[pays, first[pays]] += 1e-9
     return found

@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from scanwise.policy.history import LEAST, History, Shown, expected_loss
-from scanwise.policy.policy import Guide, Policy, register_policy
+from scanwise.policy.policy import Guide, Policy, at_weight, register_policy
 from scanwise.policy.workup import Workup
 
 Floats = NDArray[np.float64]
@@ -49,15 +49,12 @@ class BinormalGuide(Guide):
     def worth(self, state: int, shown: Shown, weight: float, rng: np.random.Generator) -> Floats:
         """See `Guide.worth`."""
         del rng
-        at = np.interp(np.log(weight), np.log(self.weights), np.arange(len(self.weights)))
-        low = min(int(at), len(self.weights) - 2)
-        share = np.array([1 - (at - low), at - low])
         odds, extra = shown.log_odds[state], self.prices_from(state)
         stopped = expected_loss(_GRID, self.measure)
         found = np.full((len(odds), len(extra)), -np.inf)
         for step, after in enumerate(self.workup.after[state].tolist()):
             if after >= 0:
-                lost = np.tensordot(share, self.lost[low : low + 2, after], axes=1)
+                lost = at_weight(weight, self.weights, self.lost[:, after])
                 off = stopped - _expected(lost, float(self.information[after] - self.information[state]))
                 found[:, step] = np.interp(odds, _GRID, off) - weight * extra[step]
         return found
@@ -114,11 +111,8 @@ class BinormalPolicy(Policy):
 def _information(history: History, measure: str) -> Floats:
     """Return with how much information the model expects the loss of every state, shape ``(states,)``."""
     mean = history.expected(measure).mean(axis=1)
-    prior = np.interp(logit(history.label.mean()), _GRID, np.arange(len(_GRID)))
-    low = min(int(prior), len(_GRID) - 2)
-    share = np.array([1 - (prior - low), prior - low])
-    stopped = expected_loss(_GRID, measure)
-    curve = np.array([share @ _expected(stopped, float(one))[low : low + 2] for one in _INFORMATION])
+    prior, stopped = logit(history.label.mean()), expected_loss(_GRID, measure)
+    curve = [float(np.interp(prior, _GRID, _expected(stopped, float(one)))) for one in _INFORMATION]
     falling = np.minimum.accumulate(curve)
     found: Floats = np.interp(-mean, -falling, _INFORMATION)
     return found

@@ -124,6 +124,21 @@ class Policy(ABC):
         """Return the guide whose `Guide.arrays` were written."""
 
 
+def at_weight(weight: float, weights: Floats, learned: Floats) -> Floats:
+    """Return what was learned at price weights, at one in between: linear in its logarithm, beyond the ends as there.
+
+    Parameters
+    ----------
+    weight : above 0.
+    weights : ascending, shape ``(weights,)``.
+    learned : shape ``(weights, ...)``.
+    """
+    at = np.interp(np.log(weight), np.log(weights), np.arange(len(weights)))
+    low = min(int(at), len(weights) - 2)
+    found: Floats = np.tensordot([1 - (at - low), at - low], learned[low : low + 2], axes=1)
+    return found
+
+
 def register_policy(name: str) -> Callable[[type[Policy]], type[Policy]]:
     """Enter a policy under its name."""
 

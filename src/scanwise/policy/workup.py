@@ -167,19 +167,20 @@ class Workup:
         return open_
 
     def gains(self, state: int, merit: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what each step brings when afterwards the best state beyond it is reached, shape ``(steps,)``.
+        """Return what each step brings when afterwards the best state beyond it is reached, shape ``(..., steps)``.
 
         Minus infinity where a step brings nothing new, or nothing beyond it can be had.
 
         Parameters
         ----------
         state : what was done.
-        merit : expected loss and weighed price of every state, shape ``(states,)``; infinite where it cannot be had.
+        merit : expected loss and weighed price of every state, shape ``(..., states)``; infinite where it cannot be
+            had.
         """
-        found = np.full(len(self.steps), -np.inf)
+        found = np.full((*merit.shape[:-1], len(self.steps)), -np.inf)
         for step, after in enumerate(self.after[state].tolist()):
             if after >= 0:
-                found[step] = merit[state] - merit[self.beyond(after)].min()
+                found[..., step] = merit[..., state] - merit[..., self.beyond(after)].min(axis=-1)
         return found
 
     def title(self, step: Step) -> str:

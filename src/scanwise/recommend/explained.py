@@ -152,13 +152,8 @@ def doubts(explained: Explained | None, shown: str | None, reference: str, rule:
     keys = (key,) if key == reference else (key, reference)
     probability = np.asarray(explained.moved["probability"])[:, [about["protocols"].index(one) for one in keys]]
     label = np.asarray(explained.moved["label"])
-    table = ScoreTable(
-        tuple(f"{move} {one}" for move in range(len(probability)) for one in keys),
-        probability.reshape(1, -1, len(label)),
-        np.zeros((1, len(label)), dtype=np.int64),
-        label,
-        np.full(len(label), ""),
-    )
+    names = [f"{move} {one}" for move in range(len(probability)) for one in keys]
+    table = ScoreTable.of_one_round(names, probability.reshape(-1, len(label)), label)
     estimates = auc_with_covariance(table)
     contrast = np.array([1.0, -1.0])[: len(keys)]
     weights = np.kron(np.eye(len(probability)), contrast)

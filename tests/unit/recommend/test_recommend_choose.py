@@ -29,7 +29,7 @@ def random_chooser(seed: int, rule: Rule | None = None) -> tuple[Chooser, ScoreT
     quality = rng.uniform(0.2, 1.6, size=11)[:, None]
     odds = quality * label + rng.normal(size=90) * 0.6 + 0.5 * rng.normal(size=(11, 90))
     keys = tuple(f"p{row}" for row in range(11))
-    table = ScoreTable(keys, 1 / (1 + np.exp(-odds))[None], np.zeros((1, 90), int), label, np.full(90, "here"))
+    table = ScoreTable.of_one_round(keys, 1 / (1 + np.exp(-odds)), label)
     money, minutes = rng.integers(1, 6, size=11), rng.integers(1, 4, size=11)
     costs = {key: Cost(money=float(a), minutes=float(b)) for key, a, b in zip(keys, money, minutes, strict=True)}
     return Chooser(table, costs, "p0", rule or Rule()), table, costs
@@ -100,13 +100,7 @@ def one_se_chooser(loss: float) -> Chooser:
     good = 1.0 * label + rng.normal(size=200)
     worse = good - loss * label + 0.2 * rng.normal(size=200)
     odds = np.stack([6.0 * label + rng.normal(size=200), good, worse])
-    table = ScoreTable(
-        ("reference", "dear", "cheap"),
-        1 / (1 + np.exp(-odds))[None],
-        np.zeros((1, 200), int),
-        label,
-        np.full(200, "here"),
-    )
+    table = ScoreTable.of_one_round(("reference", "dear", "cheap"), 1 / (1 + np.exp(-odds)), label)
     costs = {"reference": Cost(money=100), "dear": Cost(money=20), "cheap": Cost(money=10)}
     return Chooser(table, costs, "reference", Rule())
 
@@ -154,7 +148,7 @@ def test_ties_are_broken_by_the_other_axes_then_by_auc():
     scores = np.stack([np.linspace(0.1, 0.9, 40)] * 4)
     label = (np.arange(40) >= 20).astype(np.int64)
     scores[3, [19, 20]] = scores[3, [20, 19]]  # one pair the wrong way round
-    table = ScoreTable(("r", "a", "b", "c"), scores[None], np.zeros((1, 40), int), label, np.full(40, "x"))
+    table = ScoreTable.of_one_round(("r", "a", "b", "c"), scores, label)
 
     def picked(**costs: Cost) -> str | None:
         return Chooser(table, {"r": Cost(money=9), **costs}, "r", Rule(margin=0.2)).pick(Budget()).key
@@ -175,7 +169,7 @@ def sequence_of(confirmed: str, *, reference_money: float = 9.0) -> str | None:
     base = rng.normal(size=400)
     odds = np.stack([base + quality * label for quality in (2.5, 2.0, 2.1, 2.2, 2.3)])
     keys = ("r", "a", "b", "c", "d")
-    table = ScoreTable(keys, 1 / (1 + np.exp(-odds))[None], np.zeros((1, 400), int), label, np.full(400, "x"))
+    table = ScoreTable.of_one_round(keys, 1 / (1 + np.exp(-odds)), label)
     costs = {key: Cost(money=float(price)) for key, price in zip(keys, (reference_money, 1, 2, 3, 4), strict=True)}
     verdicts = {key: key in confirmed for key in keys}
     return Chooser(table, costs, "r", Rule(margin=0.2), verdicts).pick(Budget()).key

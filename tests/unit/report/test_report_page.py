@@ -79,7 +79,7 @@ def chooser_of(given: dict[str, Any], seed: int, in_sequence: bool) -> Chooser:
     quality[keys.index(REFERENCE)] = 2.0
     odds = quality * label + 0.8 * noise + 0.25 * rng.normal(size=(len(keys), 120))
     odds[3] = odds[5]
-    table = ScoreTable(keys, 1 / (1 + np.exp(-odds))[None], np.zeros((1, 120), int), label, np.full(120, "here"))
+    table = ScoreTable.of_one_round(keys, 1 / (1 + np.exp(-odds)), label)
     costs = {candidate["key"]: Cost(**candidate["cost"]) for candidate in given["candidates"]}
     confirmed = dict(zip(keys, (rng.uniform(size=len(keys)) < 0.6).tolist(), strict=True)) if in_sequence else None
     return Chooser(table, costs, REFERENCE, Rule(margin=0.05), confirmed)
