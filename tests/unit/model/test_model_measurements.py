@@ -11,7 +11,7 @@ from scanwise.design import Protocol
 from scanwise.errors import ScanwiseError
 from scanwise.model import Measurements, PatternModel, SubsetModel
 from scanwise.model.measurements import SubsetBatches
-from scanwise.model.peers import PatternNetwork
+from scanwise.model.peers import PatternNetwork, picked_softly
 
 LEARN, NEW = np.arange(1500), np.arange(1500, 2500)
 SMALL = SubsetModel(width=32, n_blocks=1, steps=400, batch_size=128, dropout=0.0, learning_rate=0.01)
@@ -151,6 +151,20 @@ def test_draws_of_dps_take_exactly_as_many_as_asked_and_have_slopes():
     np.testing.assert_allclose(drawn.detach().sum(1), 3, atol=1e-4)
     (slope,) = torch.autograd.grad((drawn * torch.arange(7.0)).sum(), network.weights)
     assert float(slope[6]) > float(slope[0])
+
+
+def test_soft_picks_of_dps_are_those_of_one_softmax_after_the_other():
+    keys = (3 * torch.randn(5, 7, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    weights = torch.arange(7.0).sin()
+    for n in (1, 3, 7):
+        there, slowly = keys, torch.zeros_like(keys)
+        for pick in keys.argsort(dim=1, descending=True)[:, :n].T:
+            slowly = slowly + torch.softmax(there, dim=1)
+            there = there.scatter(1, pick[:, None], -torch.inf)
+        at_once = picked_softly(keys, n)
+        torch.testing.assert_close(at_once, slowly)
+        slopes = [torch.autograd.grad((one**2 @ weights).sum(), keys)[0] for one in (at_once, slowly)]
+        torch.testing.assert_close(*slopes)
 
 
 def test_bad_problems_are_refused():
