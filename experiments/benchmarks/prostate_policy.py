@@ -20,7 +20,6 @@ from scanwise.policy import (
     TrackValues,
     examine,
     examine_learners,
-    fixed_front,
     log_odds,
     make_policy,
     merit_of_lengths,
@@ -34,6 +33,8 @@ WANTED, CONTRAST = 0.25, 1 / 3
 """Share of the minutes to be saved at an equal AUC, and share of men who may get a contrast agent."""
 ACTED = (0.1, 0.2, 0.3)
 """Probabilities from which one acts, for the net benefit."""
+BETTER = 0.003
+"""By how much the AUC of a fixed protocol must be above that of a shorter one to be compared with."""
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
@@ -57,20 +58,23 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     history = History(workup, tune, learned, values.of(cohort, fold.tune))
     shown = Shown(log_odds(test), values.of(cohort, fold.test))
     minutes, contrast = workup.price("minutes"), workup.price("contrast_ml") > 0
-    front = fixed_front([history], "minutes", MEASURE)[1:].tolist()
+    front = _front(tune, minutes, learned)
     told = {("fixed", "", state): test[state] for state in front}
     stopped: dict[tuple[str, str, int], NDArray[np.int64]] = {}
     for name in POLICIES:
         policy = make_policy(name, measure=MEASURE, n_weights=options.weights)
         weights = policy.weights([history], "minutes")
         own = examine_learners(policy, history, axis="minutes", weights=weights, seed=0)
-        found = examine(policy.fit(history, axis="minutes", weights=weights, seed=0), shown, weights, seed=0)
-        for title, merit in MERITS.items():
-            for state in front:
-                good = np.flatnonzero(merit(own.probability, learned) >= merit(tune[[state]], learned)[0])
-                at = int(good[-1]) if good.size else 0  # weights ascend: the dearer a minute, the earlier men stop
-                told[name, title, state] = found.probability[at]
-                stopped[name, title, state] = found.state[at]
+        chosen = {
+            (title, state): _weight(weights, merit(own.probability, learned), float(merit(tune[[state]], learned)[0]))
+            for title, merit in MERITS.items()
+            for state in front
+        }
+        guide = policy.fit(history, axis="minutes", weights=weights, seed=0)
+        found = examine(guide, shown, np.array(list(chosen.values())), seed=0)
+        for (title, state), probability, ended in zip(chosen, found.probability, found.state, strict=True):
+            told[name, title, state] = probability
+            stopped[name, title, state] = ended
         print(f"{name}: done", flush=True)
     names = ["|".join(map(str, key)) for key in told]
     estimates = auc_with_covariance(ScoreTable.of_one_round(names, np.stack(list(told.values())), label))
@@ -147,7 +151,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             enough >= WANTED,
         )
     result.note(
-        "Best fixed protocol: the shortest of the front that searching men show to be non-inferior to everything. "
+        f"Fixed protocols: those whose AUC in searching men is at least {BETTER:g} above that of all shorter ones; the "
+        "best fixed one is the shortest of them that searching men show to be non-inferior to everything. "
         "The price weight is the largest at which searching men, each examined by what was learned from others, are "
         "diagnosed as well as by the fixed protocol; judging men are only examined. What can be saved: the best "
         "decisions of anybody who knew the AUCs of the fixed protocols on the judging men, where each contains what "
@@ -174,6 +179,33 @@ MERITS: dict[str, Callable[[Floats, Labels], Floats]] = {
     **{f"net benefit, acting from {100 * one:g} %": _benefit(one) for one in ACTED},
 }
 """By what diagnoses are called equal: of every row of probabilities, shape ``(rows, patients)``."""
+
+
+def _front(tune: Floats, minutes: Floats, label: Labels) -> list[int]:
+    """Return the states with which all are compared, ascending."""
+    areas = auc_of_rows(label, tune)
+    best, found = areas[0], []
+    for state in np.lexsort((-areas, minutes)).tolist():
+        if areas[state] >= best + BETTER:
+            best = areas[state]
+            found.append(state)
+    return found
+
+
+def _weight(weights: Floats, reached: Floats, wanted: float) -> float:
+    """Return the largest price weight that reaches what is wanted, between two in a straight line.
+
+    Parameters
+    ----------
+    weights : ascending: the dearer a minute, the earlier men stop; shape ``(weights,)``.
+    reached : at each of them.
+    wanted : what is to be reached; if nowhere, the lowest weight is returned.
+    """
+    good = np.flatnonzero(reached >= wanted)
+    at = int(good[-1]) if good.size else 0
+    if not good.size or at + 1 == len(weights):
+        return float(weights[at])
+    return float(np.exp(np.interp(-wanted, -reached[at : at + 2], np.log(weights[at : at + 2]))))
 
 
 def _like_today(tune: Floats, front: Sequence[int], label: Labels) -> int:
