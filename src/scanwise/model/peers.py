@@ -26,6 +26,8 @@ _DPS_HOT, _DPS_COLD = 5.0, 0.5
 _DPS_PACE = 10.0
 """How much faster the logits of DPS learn than the network (Huijben 2020 use 2e-3 and 2e-4)."""
 _TINY = 1e-9
+_FAR = 600.0
+"""Distance from the largest key beyond which nothing is picked."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,8 @@ def picked_softly(keys: Tensor, n: int) -> Tensor:
     n : picks.
     """
     falling, order = keys.sort(dim=1, descending=True)
-    left = falling.flip(1).logcumsumexp(dim=1).flip(1)  # of what is still there at each pick
-    until = (-left[:, :n]).logcumsumexp(dim=1)
+    odds = (falling - falling[:, :1]).double().clamp(min=-_FAR).exp()
+    left = odds.flip(1).cumsum(dim=1).flip(1)  # of what is still there at each pick
+    until = (1 / left[:, :n]).cumsum(dim=1)
     until = torch.cat([until, until[:, -1:].expand(-1, keys.shape[1] - n)], dim=1)
-    return torch.zeros_like(keys).scatter(1, order, (falling + until).exp())
+    return torch.zeros_like(keys).scatter(1, order, (odds * until).to(keys.dtype))
