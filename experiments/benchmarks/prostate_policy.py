@@ -1,9 +1,9 @@
-"""Deciding step by step in the virtual men: how many minutes are saved at an equal diagnosis, and how many can be?"""
+"""Deciding step by step in the virtual men: is a quarter of the minutes saved at an equal diagnosis, and can it be?"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from _stopping import Stages
 from numpy.typing import NDArray
 
 from scanwise.composing import compose_config
-from scanwise.evidence import ScoreTable, auc_of_rows, auc_with_covariance, net_benefit, normal_interval
+from scanwise.evidence import Interval, ScoreTable, auc_of_rows, auc_with_covariance, normal_interval
 from scanwise.pipeline import open_run
 from scanwise.policy import (
     History,
@@ -29,7 +29,7 @@ from scanwise.recommend import Rule
 OURS = "binormal"
 POLICIES = (OURS, "ahead", "myopic", "neighbours", "similarity", "confidence")
 MEASURE = "log_loss"
-WANTED, CONTRAST = 0.25, 1 / 3
+FEWER, CONTRAST = 0.25, 1 / 3
 """Share of the minutes to be saved at an equal AUC, and share of men who may get a contrast agent."""
 ACTED = (0.1, 0.2, 0.3)
 """Probabilities from which one acts, for the net benefit."""
@@ -59,104 +59,96 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     shown = Shown(log_odds(test), values.of(cohort, fold.test))
     minutes, contrast = workup.price("minutes"), workup.price("contrast_ml") > 0
     front = _front(tune, minutes, learned)
-    told = {("fixed", "", state): test[state] for state in front}
-    stopped: dict[tuple[str, str, int], NDArray[np.int64]] = {}
+    told = {("fixed", 1.0, state): test[state] for state in front}
+    ended: dict[tuple[str, float, int], NDArray[np.int64]] = {}
     for name in POLICIES:
         policy = make_policy(name, measure=MEASURE, n_weights=options.weights)
         weights = policy.weights([history], "minutes")
         own = examine_learners(policy, history, axis="minutes", weights=weights, seed=0)
-        chosen = {
-            (title, state): _weight(weights, merit(own.probability, learned), float(merit(tune[[state]], learned)[0]))
-            for title, merit in MERITS.items()
-            for state in front
-        }
-        guide = policy.fit(history, axis="minutes", weights=weights, seed=0)
-        found = examine(guide, shown, np.array(list(chosen.values())), seed=0)
-        for (title, state), probability, ended in zip(chosen, found.probability, found.state, strict=True):
-            told[name, title, state] = probability
-            stopped[name, title, state] = ended
+        spent = np.minimum.accumulate(minutes[own.state].mean(axis=1))
+        asked = [(name, share, state) for share in (1.0, 1 - FEWER) for state in front]
+        chosen = np.exp(
+            np.interp([-share * minutes[state] for _, share, state in asked], -spent, np.log(weights))
+        )  # the dearer a minute, the fewer
+        found = examine(policy.fit(history, axis="minutes", weights=weights, seed=0), shown, chosen, seed=0)
+        told.update(zip(asked, found.probability, strict=True))
+        ended.update(zip(asked, found.state, strict=True))
         print(f"{name}: done", flush=True)
     names = ["|".join(map(str, key)) for key in told]
     estimates = auc_with_covariance(ScoreTable.of_one_round(names, np.stack(list(told.values())), label))
+    area = dict(zip(front, auc_of_rows(label, test[front]).tolist(), strict=True))
     at_most = _at_most(test, minutes, front, label)
 
-    def spent(*key: Any) -> float:
-        return float(minutes[stopped[key]].mean())
-
-    def saved(*key: Any) -> float:
-        return 1 - spent(*key) / float(minutes[key[-1]])
-
-    def gap(name: str, state: int) -> Any:
-        difference, se = estimates.difference_to(f"fixed||{state}")
-        at = names.index(f"{name}|AUC|{state}")
+    def better(name: str, share: float, state: int) -> Interval:
+        difference, se = estimates.difference_to(f"fixed|1.0|{state}")
+        at = names.index(f"{name}|{share}|{state}")
         return normal_interval(float(difference[at]), float(se[at]))
 
-    area = dict(zip(front, auc_of_rows(label, test[front]).tolist(), strict=True))
+    def gained(threshold: float, state: int) -> Interval:
+        mine, other = told[OURS, 1 - FEWER, state], told["fixed", 1.0, state]
+        more = 1000 * (_benefit(mine, label, threshold) - _benefit(other, label, threshold))
+        return normal_interval(float(more.mean()), float(more.std(ddof=1) / np.sqrt(len(more))))
+
+    def given(state: int) -> float:
+        return float(contrast[ended[OURS, 1 - FEWER, state]].mean())
+
+    def titled(state: int) -> list[str]:
+        return [run.menu.reading(protocols[state]), f"{minutes[state]:.1f}", f"{area[state]:.3f}"]
+
+    fewer = f"{100 * FEWER:g} % fewer minutes"
     result.table(
-        "At an equal AUC",
+        "Step by step in place of a fixed protocol: AUC, difference (95 %)",
         [
-            *("fixed for all", "min", "AUC", "step by step, min", "AUC, difference (95 %)"),
-            *("saved [%]", "can be saved [%]", "get contrast [%]"),
+            *("fixed for all", "min", "AUC", "as many minutes", fewer),
+            *("min", "get contrast [%]", "could be saved at its AUC [%]"),
         ],
         [
             [
-                run.menu.reading(protocols[state]),
-                f"{minutes[state]:.1f}",
-                f"{area[state]:.3f}",
-                f"{spent(OURS, 'AUC', state):.1f}",
-                in_words(gap(OURS, state), signed=True),
-                f"{100 * saved(OURS, 'AUC', state):.0f}",
+                *titled(state),
+                in_words(better(OURS, 1.0, state), signed=True),
+                in_words(better(OURS, 1 - FEWER, state), signed=True),
+                f"{minutes[ended[OURS, 1 - FEWER, state]].mean():.1f}",
+                f"{100 * given(state):.0f}",
                 f"{100 * at_most['AUC'][state]:.0f}",
-                f"{100 * contrast[stopped[OURS, 'AUC', state]].mean():.0f}",
             ]
             for state in front
         ],
     )
     result.table(
-        "Minutes saved at an equal net benefit, of those that can be saved [%]",
-        ["fixed for all", "min", *list(MERITS)[1:]],
+        f"Net benefit with {fewer}, per 1,000 men, difference (95 %), and what could be saved at an equal one",
+        ["fixed for all", "min", "AUC", *(f"acting from {100 * threshold:g} %" for threshold in ACTED)],
         [
-            [run.menu.reading(protocols[state]), f"{minutes[state]:.1f}"]
+            titled(state)
             + [
-                f"{100 * saved(OURS, title, state):.0f} of {100 * at_most[title][state]:.0f}"
-                for title in list(MERITS)[1:]
+                f"{in_words(gained(threshold, state), digits=0, signed=True)}; "
+                f"{100 * at_most[_title(threshold)][state]:.0f} %"
+                for threshold in ACTED
             ]
             for state in front
         ],
     )
     result.table(
-        "Mean minutes at an equal AUC (difference of AUC)",
-        ["fixed for all", *POLICIES],
-        [
-            [f"{minutes[state]:.1f} min, AUC {area[state]:.3f}"]
-            + [f"{spent(name, 'AUC', state):.1f} ({gap(name, state).value:+.3f})" for name in POLICIES]
-            for state in front
-        ],
+        f"AUC with {fewer}, difference of every policy",
+        ["fixed for all", "min", "AUC", *POLICIES],
+        [titled(state) + [f"{better(name, 1 - FEWER, state).value:+.3f}" for name in POLICIES] for state in front],
     )
     like_today = _like_today(tune, front, learned)
-    fixed = f"{minutes[like_today]:.1f} min, AUC {area[like_today]:.3f}"
-    result.target(
-        f"at least {100 * WANTED:g} % fewer minutes at an equal AUC than the best fixed protocol ({fixed})",
-        f"{100 * saved(OURS, 'AUC', like_today):.0f} %, AUC {in_words(gap(OURS, like_today), signed=True)} "
-        f"({100 * at_most['AUC'][like_today]:.0f} % can be saved)",
-        bool(saved(OURS, "AUC", like_today) >= WANTED and gap(OURS, like_today).high >= 0),
-    )
-    given = float(contrast[stopped[OURS, "AUC", like_today]].mean())
-    result.target("contrast given to under a third of men", f"{100 * given:.0f} %", given < CONTRAST)
-    for title in list(MERITS)[1:]:
-        enough = saved(OURS, title, like_today)
+    for state in front:
+        found_auc = better(OURS, 1 - FEWER, state)
+        which = f"fixed, {minutes[state]:.1f} min, AUC {area[state]:.3f}"
         result.target(
-            f"the same at an equal {title}",
-            f"{100 * enough:.0f} % ({100 * at_most[title][like_today]:.0f} % can be saved)",
-            enough >= WANTED,
+            f"{which}{' (the shortest that is non-inferior)' if state == like_today else ''}: {fewer} at an equal "
+            "AUC, contrast given to under a third",
+            f"AUC {in_words(found_auc, signed=True)}, contrast to {100 * given(state):.0f} %; "
+            f"{100 * at_most['AUC'][state]:.0f} % could be saved",
+            bool(found_auc.high >= 0 and given(state) < CONTRAST),
         )
     result.note(
-        f"Fixed protocols: those whose AUC in searching men is at least {BETTER:g} above that of all shorter ones; the "
-        "best fixed one is the shortest of them that searching men show to be non-inferior to everything. "
-        "The price weight is the largest at which searching men, each examined by what was learned from others, are "
-        "diagnosed as well as by the fixed protocol; judging men are only examined. What can be saved: the best "
-        "decisions of anybody who knew the AUCs of the fixed protocols on the judging men, where each contains what "
-        "cheaper ones told and what it adds is normal and independent (binormal ROC curves)."
+        f"Fixed protocols: those whose AUC in searching men is at least {BETTER:g} above that of all shorter ones. The "
+        "price weight is the one at which searching men, each examined by what was learned from others, need so many "
+        "minutes; judging men are only examined. An AUC is equal where the interval of the difference reaches 0. What "
+        "could be saved: the best decisions of anybody who knew the AUCs of the fixed protocols on the judging men, "
+        "where each contains what cheaper ones told and what it adds is normal and independent (binormal ROC curves)."
     )
     result.note(
         "The AUC counts the order of men whom nobody would treat differently, so that even those far from any decision "
@@ -167,18 +159,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
 
 
-def _benefit(threshold: float) -> Callable[[Floats, Labels], Floats]:
-    def merit(probability: Floats, label: Labels) -> Floats:
-        return np.array([net_benefit(label, one, [threshold])[0].model for one in probability])
+def _benefit(probability: Floats, label: Labels, threshold: float) -> Floats:
+    """Return what every man adds to the net benefit, shape ``(men,)``."""
+    found: Floats = np.where(probability >= threshold, np.where(label == 1, 1.0, -threshold / (1 - threshold)), 0.0)
+    return found
 
-    return merit
 
-
-MERITS: dict[str, Callable[[Floats, Labels], Floats]] = {
-    "AUC": lambda probability, label: auc_of_rows(label, probability),
-    **{f"net benefit, acting from {100 * one:g} %": _benefit(one) for one in ACTED},
-}
-"""By what diagnoses are called equal: of every row of probabilities, shape ``(rows, patients)``."""
+def _title(threshold: float) -> str:
+    return f"net benefit from {threshold:g}"
 
 
 def _front(tune: Floats, minutes: Floats, label: Labels) -> list[int]:
@@ -190,22 +178,6 @@ def _front(tune: Floats, minutes: Floats, label: Labels) -> list[int]:
             best = areas[state]
             found.append(state)
     return found
-
-
-def _weight(weights: Floats, reached: Floats, wanted: float) -> float:
-    """Return the largest price weight that reaches what is wanted, between two in a straight line.
-
-    Parameters
-    ----------
-    weights : ascending: the dearer a minute, the earlier men stop; shape ``(weights,)``.
-    reached : at each of them.
-    wanted : what is to be reached; if nowhere, the lowest weight is returned.
-    """
-    good = np.flatnonzero(reached >= wanted)
-    at = int(good[-1]) if good.size else 0
-    if not good.size or at + 1 == len(weights):
-        return float(weights[at])
-    return float(np.exp(np.interp(-wanted, -reached[at : at + 2], np.log(weights[at : at + 2]))))
 
 
 def _like_today(tune: Floats, front: Sequence[int], label: Labels) -> int:
@@ -226,7 +198,7 @@ def _at_most(test: Floats, minutes: Floats, front: Sequence[int], label: Labels)
     stages = Stages(minutes[states], np.array([areas[state] for state in states]), float(label.mean()))
     saved = [stages.saved_at_equal_auc(), *map(stages.saved_at_equal_net_benefit, ACTED)]
     found: dict[str, dict[int, float]] = {}
-    for title, shares in zip(MERITS, saved, strict=True):
+    for title, shares in zip(["AUC", *map(_title, ACTED)], saved, strict=True):
         found[title] = {}
         for state in front:
             at = max(index for index, one in enumerate(states) if minutes[one] <= minutes[state])

@@ -228,8 +228,11 @@ def test_prostate_patterns_are_compared_at_equal_minutes(script: Any, tmp_path: 
 
 def test_prostate_policy_tells_what_is_saved_and_what_can_be(script: Any, tmp_path: Path) -> None:
     content = script("prostate_policy").main(prostates(tmp_path, "--weights", "5", "--rungs", "1"))
-    check(content, tmp_path / "found", "prostate_policy", 5)
-    assert all(row["can be saved [%]"] for row in content["tables"]["At an equal AUC"])
+    first, *others = content["tables"].values()
+    check(content, tmp_path / "found", "prostate_policy", len(first))
+    assert 1 <= len(first) <= 6  # as many as searching men tell apart
+    assert all(len(other) == len(first) for other in others)
+    assert all(0 <= float(row["could be saved at its AUC [%]"]) <= 100 for row in first)
 
 
 def test_less_is_saved_where_one_stage_tells_all_and_where_the_order_of_all_counts(script: Any) -> None:
