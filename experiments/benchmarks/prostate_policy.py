@@ -84,6 +84,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         at = names.index(f"{name}|{share}|{state}")
         return normal_interval(float(difference[at]), float(se[at]))
 
+    def spent_by(name: str, share: float, state: int) -> float:
+        return float(minutes[ended[name, share, state]].mean())
+
     def gained(threshold: float, state: int) -> Interval:
         mine, other = told[OURS, 1 - FEWER, state], told["fixed", 1.0, state]
         more = 1000 * (_benefit(mine, label, threshold) - _benefit(other, label, threshold))
@@ -107,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 *titled(state),
                 in_words(better(OURS, 1.0, state), signed=True),
                 in_words(better(OURS, 1 - FEWER, state), signed=True),
-                f"{minutes[ended[OURS, 1 - FEWER, state]].mean():.1f}",
+                f"{spent_by(OURS, 1 - FEWER, state):.1f}",
                 f"{100 * given(state):.0f}",
                 f"{100 * at_most['AUC'][state]:.0f}",
             ]
@@ -128,9 +131,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         ],
     )
     result.table(
-        f"AUC with {fewer}, difference of every policy",
+        f"AUC with {fewer}, difference of every policy (mean minutes)",
         ["fixed for all", "min", "AUC", *POLICIES],
-        [titled(state) + [f"{better(name, 1 - FEWER, state).value:+.3f}" for name in POLICIES] for state in front],
+        [
+            titled(state)
+            + [
+                f"{better(name, 1 - FEWER, state).value:+.3f} ({spent_by(name, 1 - FEWER, state):.1f})"
+                for name in POLICIES
+            ]
+            for state in front
+        ],
     )
     like_today = _like_today(tune, front, learned)
     for state in front:
