@@ -30,6 +30,8 @@ READER = SubsetModel(width=192, n_blocks=2, steps=2500, batch_size=128, dropout=
 """Reconstruction from any lines."""
 SCANS, JUDGED = 2000, 1000
 """Scans that reconstructions learn from, and that judge them."""
+LOOKED_AT, TRIED = 500, 8
+"""Scans of each half that judge while a pattern is learned, and lines that a swap may take away or bring in."""
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         lines[kind] = {int(n): [np.array(one) > 0 for one in of["lines"]] for n, of in per.items()}
         errors[kind] = {int(n): [np.array(one) for one in of["errors"]] for n, of in per.items()}
     for seed in range(len(lines[DIAGNOSIS][numbers[0]]) if lines else 0, options.seeds):
-        judges = CrossJudged(model, scans, learn, seed)
+        judges = CrossJudged(model, scans, learn, seed, looked_at=LOOKED_AT)
         masks = {
             DIAGNOSIS: _learned(menu, run, options, objective, numbers, schemes, seed),
             IMAGE: learned_masks(
@@ -81,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 seed=seed,
                 steps=options.learned_steps,
                 swaps=options.swaps,
+                tried=TRIED,
             ),
             SCHEME_DIAGNOSIS: [
                 of[int(np.argmax(objective([_exam(run, options.scan, one) for one in of])))] for of in schemes.values()
@@ -143,6 +146,7 @@ def _learned(
         starts=1,
         steps=options.learned_steps,
         swaps=options.swaps,
+        tried=TRIED,
     )
     known = [_exam(run, options.scan, mask) for of in schemes.values() for mask in of]
     found = search.run(space, objective=objective, budget=Budget(), seed=seed, enqueue=known)
