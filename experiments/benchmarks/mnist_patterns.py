@@ -48,7 +48,7 @@ LOOKED_AT, TRIED = 1000, 8
 FLAT = 0.05
 """Standard deviation below which a measurement is not magnified when it is standardised."""
 JUDGES = SubsetModel(width=192, steps=2500, batch_size=128, dropout=0.1, jitter=0.1)
-NETWORK = SubsetModel(width=256, steps=5000, batch_size=128, dropout=0.2, jitter=0.2, focus=0.9)
+NETWORK = SubsetModel(width=256, steps=2500, batch_size=128, dropout=0.2, jitter=0.2, focus=0.9)
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
