@@ -25,6 +25,7 @@ from scanwise.policy import (
     merit_of_lengths,
 )
 from scanwise.recommend import Rule
+from scanwise.tuning import Measure
 
 OURS = "binormal"
 POLICIES = (OURS, "ahead", "myopic", "neighbours", "similarity", "confidence")
@@ -79,8 +80,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     area = dict(zip(front, auc_of_rows(label, test[front]).tolist(), strict=True))
     at_most = _at_most(test, minutes, front, label)
 
+    against = {state: estimates.difference_to(f"fixed|1.0|{state}") for state in front}
+
     def better(name: str, share: float, state: int) -> Interval:
-        difference, se = estimates.difference_to(f"fixed|1.0|{state}")
+        difference, se = against[state]
         at = names.index(f"{name}|{share}|{state}")
         return normal_interval(float(difference[at]), float(se[at]))
 
@@ -89,7 +92,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
     def gained(threshold: float, state: int) -> Interval:
         mine, other = told[OURS, 1 - FEWER, state], told["fixed", 1.0, state]
-        more = 1000 * (_benefit(mine, label, threshold) - _benefit(other, label, threshold))
+        worth = Measure("net_benefit", threshold=threshold).of_patients(label, np.stack([mine, other]))
+        more = 1000 * (worth[0] - worth[1])
         return normal_interval(float(more.mean()), float(more.std(ddof=1) / np.sqrt(len(more))))
 
     def given(state: int) -> float:
@@ -167,12 +171,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     return result.publish(
         options.out, patients=f"{len(learned)} search, {len(label)} judge", seeds=[run.config["seed"]]
     )
-
-
-def _benefit(probability: Floats, label: Labels, threshold: float) -> Floats:
-    """Return what every man adds to the net benefit, shape ``(men,)``."""
-    found: Floats = np.where(probability >= threshold, np.where(label == 1, 1.0, -threshold / (1 - threshold)), 0.0)
-    return found
 
 
 def _title(threshold: float) -> str:

@@ -63,7 +63,7 @@ class Measure:
         """
         if self.name == "auc":
             return auc_of_rows(label, probability, stratum)
-        mean: Floats = self._of_patients(label, probability).mean(axis=1)
+        mean: Floats = self.of_patients(label, probability).mean(axis=1)
         return mean
 
     def noise(self, label: NDArray[np.int64], probability: Floats, stratum: NDArray[np.int64]) -> Floats:
@@ -77,11 +77,17 @@ class Measure:
                 np.full(len(label), ""),
             )
             return np.linalg.norm(np.diff(auc_with_covariance(table).influence, axis=0), axis=1)
-        change = np.diff(self._of_patients(label, probability), axis=0)
+        change = np.diff(self.of_patients(label, probability), axis=0)
         se: Floats = change.std(axis=1, ddof=1) / len(label) ** 0.5
         return se
 
-    def _of_patients(self, label: NDArray[np.int64], probability: Floats) -> Floats:
+    def of_patients(self, label: NDArray[np.int64], probability: Floats) -> Floats:
+        """Return what every patient adds to it, but for the AUC, shape ``(protocols, patients)``.
+
+        Parameters
+        ----------
+        label, probability : see `of_rows`.
+        """
         if self.name == "log_loss":
             own = np.where(label == 1, probability, 1 - probability)
             return np.log(np.clip(own, _LEAST, 1.0))
