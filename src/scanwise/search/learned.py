@@ -71,7 +71,8 @@ class LearnedSearch(SinglePass):
     steps : steps per budget and start.
     draws : protocols drawn per step.
     swaps : swaps at most after rounding: the shots whose slopes promise least for those whose slopes promise most.
-    tried : shots of a modality that a swap may take away, and as many that it may bring in.
+    tried : shots of a modality that a swap may take away, and as many that it may bring in. The swaps that promise
+        most are scored first, as many at a time, and the best of the first lot that holds a better one is taken.
     learning_rate : of Adam, in logits per step.
 
     References
@@ -160,7 +161,7 @@ class LearnedSearch(SinglePass):
         for _ in range(self.swaps):
             counts = menu.matrix([protocol])[0]
             _, slopes = objective.slopes(protocol, rng)
-            tried = []
+            promised: list[tuple[float, Protocol]] = []
             for name, slope in slopes.items():
                 columns = np.arange(len(counts))[menu.columns(name)]
                 out = columns[counts[columns] > least[columns]]
@@ -172,9 +173,15 @@ class LearnedSearch(SinglePass):
                         other[worst] -= 1
                         other[best] += 1
                         if best != worst and price.of(other) <= limit + 1e-9:
-                            tried.append(_protocol(menu, other))
-            book.score(tried)
-            better = max([protocol, *tried], key=book.worth)  # itself where nothing is better
+                            promised.append((by[best] - by[worst], _protocol(menu, other)))
+            others = [other for _, other in sorted(promised, key=lambda one: -one[0])]
+            better = protocol
+            for first in range(0, len(others), self.tried):
+                block = others[first : first + self.tried]
+                book.score(block)
+                better = max([protocol, *block], key=book.worth)  # itself where nothing is better
+                if better != protocol:
+                    break
             if better == protocol:
                 return protocol
             protocol = better

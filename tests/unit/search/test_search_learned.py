@@ -234,6 +234,28 @@ def test_swaps_mend_what_learning_missed():
     assert learned(0) < learned(8)
 
 
+def test_swaps_that_promise_most_are_scored_first():
+    """The slopes of a sum are right, so the first lot holds the best swap; all are scored only where none is better."""
+    menu, asked = Menu([Lines("lines")]), []
+
+    class Counted(Additive):
+        def __call__(self, protocols):
+            asked.append(len(protocols))
+            return super().__call__(protocols)
+
+    worst = Protocol({"lines": (np.argsort(np.argsort(GAINS)) < 4).astype(int)})
+    LearnedSearch(budgets=[4.0], starts=1, steps=1, swaps=8, tried=4).run(
+        SearchSpace(menu),
+        objective=Counted({"lines": GAINS}),
+        budget=Budget(money=4.0),
+        seed=2,
+        enqueue=[worst],
+    )
+
+    assert max(asked[2:]) <= 4
+    assert sum(asked) < 60  # four swaps of a lot each and one round of 16, twice: all at once would be 160
+
+
 def test_budgets_of_nothing_are_refused():
     with pytest.raises(ScanwiseError, match="above 0"):
         LearnedSearch(budgets=[0.0])
