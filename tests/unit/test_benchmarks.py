@@ -171,6 +171,8 @@ def test_lines_of_kspace_are_found_and_walked(script: Any, tmp_path: Path) -> No
     content = script("kspace_lines").main([*tiny, "--budgets", "3", "8", "--out", str(tmp_path)])
     check(content, tmp_path, "kspace_lines", 7)
     assert [len(rows) for title, rows in content["tables"].items() if "AUROC" in title or "same" in title] == [11, 11]
+    (walked,) = (rows for title, rows in content["tables"].items() if "a regression for every subset" in title)
+    assert [row["lines of others"] for row in walked] == [3, 8]
 
 
 def test_growth_by_least_squares_takes_what_the_ones_before_do_not_say(script: Any) -> None:

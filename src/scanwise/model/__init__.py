@@ -11,7 +11,7 @@ from scanwise.model.network import DiagnosisNetwork
 from scanwise.model.parts import Parts
 from scanwise.model.peers import PatternModel
 from scanwise.model.refit import RefitModel, RefitScorer
-from scanwise.model.ridge import RidgeModel, RidgeReader
+from scanwise.model.ridge import RidgeModel, RidgePolicy, RidgeReader
 from scanwise.model.trainer import TrainerSettings
 from scanwise.model.value import Actions, ValueModel, ValueReader
 
@@ -35,6 +35,7 @@ __all__ = [
     "RefitModel",
     "RefitScorer",
     "RidgeModel",
+    "RidgePolicy",
     "RidgeReader",
     "SubsetModel",
     "SubsetReader",

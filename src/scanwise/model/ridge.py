@@ -58,6 +58,10 @@ class RidgeReader:
     measurements : the problem.
     rows : rows that are learned from.
 
+    Attributes
+    ----------
+    measurements, rows : the same.
+
     References
     ----------
     Allen DM. The relationship between variable selection and data augmentation. Technometrics 1974;16:125-127.
@@ -65,7 +69,7 @@ class RidgeReader:
 
     def __init__(self, model: RidgeModel, measurements: Measurements, rows: Patients) -> None:
         self.measurements = measurements
-        self._rows = rows
+        self.rows = np.asarray(rows)
         self._degree = model.degree
         values = measurements.values[rows].astype(np.float64)
         self._mean, spread = values.mean(0), values.std(0)
@@ -85,7 +89,7 @@ class RidgeReader:
 
     def losses(self, taken: Sequence[NDArray[np.bool_]]) -> Floats:
         """Return the mean square error of subsets, each row left out of what tells it, shape ``(subsets,)``."""
-        return np.array([np.mean(self._off(mask) ** 2) for mask in taken])
+        return np.array([np.mean(self.left_out(mask)[1] ** 2) for mask in taken])
 
     def __call__(self, protocols: Sequence[Protocol]) -> Floats:
         """Return minus the mean square error of leaving one out, shape ``(protocols,)``."""
@@ -106,14 +110,23 @@ class RidgeReader:
             told.append(self._level + features[:, some] @ np.linalg.solve(gram, self._moment[some]))
         return np.stack(told)
 
-    def _off(self, mask: NDArray[np.bool_]) -> Floats:
-        """Return how far off every learning row is when it is left out, shape ``(rows, outputs)``."""
+    def left_out(self, mask: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Return what one subset tells of every learning row when it is left out, and how far that is off.
+
+        Parameters
+        ----------
+        mask : the subset, shape ``(shots,)``.
+
+        Returns
+        -------
+        told, off : what is told, and the truth less what is told, both of shape ``(rows, outputs)``.
+        """
         some, gram = self._equations(mask)
         features = self._features[:, some]
         lower = np.linalg.cholesky(gram)
         leverage = 1 / len(features) + (solve_triangular(lower, features.T, lower=True, check_finite=False) ** 2).sum(0)
         off: Floats = (self._rest - features @ np.linalg.solve(gram, self._moment[some])) / (1 - leverage)[:, None]
-        return off
+        return self._level + self._rest - off, off
 
     def _equations(self, mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Floats]:
         """Return the features of a subset, and the matrix of its normal equations."""
@@ -134,3 +147,115 @@ class RidgeReader:
         if self.measurements.kind == "classes":
             return np.asarray(target[:, None] == np.arange(self.measurements.n_outputs), dtype=np.float64)
         return np.asarray(target, dtype=np.float64)
+
+
+class RidgePolicy:
+    """Measures row by row: each time what is expected to take most off the square error, after what is told so far.
+
+    What a further measurement takes off is known of every learning row, each left out of what tells it. It is
+    regressed on what the measurements so far tell of the row and its square, for every subset anew: a value of
+    information in closed form. Measuring stops where nothing is expected to take off more than its price.
+
+    Parameters
+    ----------
+    reader : reads every subset.
+    among : measurements it may choose from; as many readings are fitted as there are subsets of them that occur.
+    """
+
+    def __init__(self, reader: RidgeReader, among: Sequence[int]) -> None:
+        self.reader = reader
+        self.among = list(among)
+        self._left_out: dict[bytes, tuple[Floats, Floats]] = {}
+        self._promises: dict[bytes, Floats] = {}
+
+    def walk(
+        self, first: NDArray[np.bool_], weight: float, rows: Patients | None = None
+    ) -> tuple[NDArray[np.bool_], Floats]:
+        """Measure rows, and tell what they have.
+
+        Parameters
+        ----------
+        first : what is measured in every row, shape ``(shots,)``.
+        weight : price of one measurement, in square error summed over the outputs.
+        rows : who is measured; `None` = the learning rows, each left out of what tells it (not of the regressions
+            that choose the next measurement, which have three coefficients per output).
+
+        Returns
+        -------
+        taken : shape ``(rows, shots)``.
+        told : shape ``(rows, outputs)``, as from `RidgeReader.tell`.
+        """
+        count = len(self.reader.rows if rows is None else rows)
+        taken = np.repeat(first[None], count, axis=0)
+        told = np.zeros((count, self.reader.measurements.n_outputs))
+        going = np.ones(count, dtype=bool)
+        while going.any():
+            states, of = np.unique(taken, axis=0, return_inverse=True)
+            was_going, going = going, np.zeros(count, dtype=bool)
+            for at, state in enumerate(states):
+                who = np.flatnonzero((of.ravel() == at) & was_going)
+                if not who.size:
+                    continue
+                told[who] = (
+                    self._known(state)[0][who]
+                    if rows is None
+                    else self.reader.tell(state[None], np.asarray(rows)[who])[0]
+                )
+                left = [shot for shot in self.among if not state[shot]]
+                if not left:
+                    continue
+                gain = _curves(told[who]) @ self._promise(state, left)
+                pays = gain.max(axis=1) > weight
+                taken[who[pays], np.array(left)[gain.argmax(axis=1)[pays]]] = True
+                going[who[pays]] = True
+        return taken, told
+
+    def weight_for(self, first: NDArray[np.bool_], mean: float, halvings: int = 20) -> float:
+        """Return the price at which the learning rows are measured so often on average, or just less often.
+
+        Parameters
+        ----------
+        first : what is measured in every row, shape ``(shots,)``.
+        mean : measurements on average, not fewer than those of `first`.
+        halvings : precision, as halvings of the range of prices.
+
+        Raises
+        ------
+        ScanwiseError
+            If more is measured in every row already.
+        """
+        if first.sum() > mean:
+            raise ScanwiseError(f"every row has {first.sum()} measurements, more than {mean:g} on average")
+        high = float(self._known(first)[1].max())
+        low = -high
+        for _ in range(halvings):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.walk(first, middle)[0].sum(axis=1).mean() > mean else (low, middle)
+        return high
+
+    def _known(self, state: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Return what a subset tells of the learning rows left out, and its square error, summed over outputs."""
+        key = state.tobytes()
+        if key not in self._left_out:
+            told, off = self.reader.left_out(state)
+            self._left_out[key] = told, (off**2).sum(axis=1)
+        return self._left_out[key]
+
+    def _promise(self, state: NDArray[np.bool_], left: Sequence[int]) -> Floats:
+        """Return what tells how much each further measurement is going to take off, shape ``(curves, left)``."""
+        key = state.tobytes()
+        if key not in self._promises:
+            told, now = self._known(state)
+            after = []
+            for shot in left:
+                more = state.copy()
+                more[shot] = True
+                after.append(self._known(more)[1])
+            gain = now[:, None] - np.stack(after, axis=1)
+            self._promises[key] = np.asarray(np.linalg.lstsq(_curves(told), gain)[0], dtype=np.float64)
+        return self._promises[key]
+
+
+def _curves(told: Floats) -> Floats:
+    """Return what the worth of a measurement depends on, shape ``(rows, 1 + 2 outputs)``."""
+    return np.concatenate([np.ones((len(told), 1)), told, told**2], axis=1)

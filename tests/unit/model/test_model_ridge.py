@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 
 from scanwise.design import Protocol
 from scanwise.errors import ScanwiseError
-from scanwise.model import Measurements, RidgeModel
+from scanwise.model import Measurements, RidgeModel, RidgePolicy
 
 ROWS = 60
 
@@ -74,3 +74,43 @@ def test_no_subset_at_all_is_the_mean() -> None:
 def test_settings_are_checked(changes: dict[str, float], message: str) -> None:
     with pytest.raises(ScanwiseError, match=message):
         RidgeModel(**changes)
+
+
+def staged(n: int) -> Measurements:
+    """Return diagnoses told roughly by the first measurement, well by the second, and not at all by the third."""
+    rng = np.random.default_rng(1)
+    sick = rng.random(n) < 0.5
+    values = np.stack([sick + rng.normal(0, 0.6, n), sick + rng.normal(0, 0.4, n), rng.normal(size=n)], axis=1)
+    return Measurements(values[:, :, None].astype(np.float32), sick[:, None].astype(np.float32), "labels")
+
+
+def test_the_next_measurement_goes_to_those_it_helps() -> None:
+    made = staged(3000)
+    learn, new = np.arange(1000), np.arange(1000, 3000)
+    reader = RidgeModel(degree=3).fit(made, learn)
+    policy, first = RidgePolicy(reader, [0, 1, 2]), np.array([True, False, False])
+    weight = policy.weight_for(first, 1.4)
+
+    mine, _ = policy.walk(first, weight)
+    taken, told = policy.walk(first, weight, new)
+
+    assert 1.3 < mine.sum(axis=1).mean() <= 1.4
+    assert taken[:, 0].all()
+    assert not taken[:, 2].any()
+    assert taken.sum(axis=1).mean() == pytest.approx(1.4, abs=0.05)
+    wrong = np.mean((told - made.target[new]) ** 2)
+    few, more = (np.mean((one - made.target[new]) ** 2) for one in reader.tell(np.tri(3, dtype=bool)[:2], new))
+    by_chance = few - taken[:, 1].mean() * (few - more)
+    assert few - wrong > 1.3 * (few - by_chance)
+    for state in np.unique(taken, axis=0):  # what is told is what the regression of that subset tells
+        rows = (taken == state).all(axis=1)
+        np.testing.assert_allclose(told[rows], reader.tell(state[None], new[rows])[0])
+
+
+def test_measuring_ends_where_nothing_is_worth_its_price() -> None:
+    reader = RidgeModel().fit(staged(300), np.arange(300))
+    policy, none = RidgePolicy(reader, [0, 1, 2]), np.zeros(3, dtype=bool)
+    assert not policy.walk(none, 1.0)[0].any()
+    assert policy.walk(none, -1.0, np.arange(5))[0].all()
+    with pytest.raises(ScanwiseError, match=r"more than 0\.5 on average"):
+        policy.weight_for(~none, 0.5)
