@@ -32,6 +32,8 @@ JUDGE = 2000
 CPU_SECONDS = 300.0
 COPIES = 100
 """Neighbours of every greedy pattern that the judging networks learn."""
+LOOKED_AT = 1000
+"""Voxels of each half that judge while a pattern is learned: all of 2,000."""
 FIRST = SubsetModel(width=128, steps=3000, batch_size=256, dropout=0.05)
 LAST = SubsetModel(width=128, steps=4000, batch_size=256, dropout=0.05, focus=0.8)
 GREEDY, OURS = "greedy forward (least squares)", "learned with the network"
@@ -84,7 +86,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             GREEDY: [_within(by_price, limit, seconds / 60) for limit in minutes],
             CURVED: [_within(curved_by_price, limit, seconds / 60) for limit in minutes],
         }
-        judges = CrossJudged(first, problem, learn, seed, around([*alike[CURVED], *paid[CURVED]], COPIES, rng))
+        judges = CrossJudged(
+            first, problem, learn, seed, around([*alike[CURVED], *paid[CURVED]], COPIES, rng), LOOKED_AT
+        )
         clock.lap("networks that judge patterns")
         alike[OURS] = learned_masks(
             judges, [float(one) for one in NUMBERS], starts=alike[CURVED], seed=seed, swaps=options.swaps
