@@ -157,7 +157,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                     in_words(ahead, signed=True, digits=1, percent=True),
                     ahead.high > 0,
                 )
-    result.table(*clock.table("all splits"))
+    if clock.seconds:
+        result.table(*clock.table("the splits of this start"))
     result.note(
         "Equal means that the 95 % interval of the difference reaches above 0. LOUPE and DPS are our own "
         "(`PatternModel`), one training per budget, each read by the network it was learned with. The learned pattern "
