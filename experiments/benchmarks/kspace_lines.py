@@ -277,25 +277,22 @@ def _tell(
         for n in budgets:
             kind = max(kinds, key=lambda one, n=n: area(told[one][n]))
             allowed = [fewer for fewer in numbers if fewer <= share_left * n]
-            gaps = {f"{fewer} lines": (fewer, told[SEARCHED][fewer]) for fewer in allowed}
+            some = [(f"{fewer} lines", fewer, told[SEARCHED][fewer]) for fewer in allowed]
             if share_left == LEFT and n in regressed:
                 lines = float(np.mean([one for one, _ in regressed[n]]))
                 if lines <= share_left * n:
-                    gaps[f"{lines:.2f} lines on average, line by line"] = lines, [one for _, one in regressed[n]]
-            found_there = {
-                words: (1 - lines / n, _difference(mine, told[kind][n], labels))
-                for words, (lines, mine) in gaps.items()
-            }
-            enough = [words for words, (_, gap) in found_there.items() if gap.low > -MARGIN]
-            shown = enough[:1] or list(found_there)[-2:]
+                    walks = [one for _, one in regressed[n]]
+                    some.append((f"{lines:.2f} lines on average, line by line", lines, walks))
+            gaps = [
+                (f"{words} ({100 * (1 - lines / n):.0f} % fewer)", _difference(mine, told[kind][n], labels))
+                for words, lines, mine in some
+            ]
+            enough = [one for one in gaps if one[1].low > -MARGIN]
+            shown = enough[:1] or gaps[-2:]
             result.target(
                 f"as good as {what}{'' if len(kinds) == 1 else f' ({kind})'} at {n} lines (margin {MARGIN}) with "
                 f"{100 * (1 - share_left):.0f} % fewer",
-                "; ".join(
-                    f"{words} ({100 * fewer:.0f} % fewer): {in_words(gap, signed=True)}"
-                    for words, (fewer, gap) in found_there.items()
-                    if words in shown
-                )
+                "; ".join(f"{words}: {in_words(gap, signed=True)}" for words, gap in shown)
                 or "no number of lines is that much smaller",
                 bool(enough),
             )

@@ -212,13 +212,13 @@ def best_read(
     settings: SubsetModel, problem: Measurements, learn: NDArray[np.int64], seed: int, masks: Sequence[Mask]
 ) -> Mask:
     """Return the pattern whose own network, which learned from three quarters of the rows, tells the others best."""
-    aside = np.arange(len(learn)) % 4 == 0
+    is_aside = np.arange(len(learn)) % 4 == 0
+    taught, aside = learn[~is_aside], learn[is_aside]
+    half_as_long = replace(settings, steps=max(1, settings.steps // 2))
     losses = []
     for mask in masks:
-        half_as_long = replace(settings, steps=max(1, settings.steps // 2))
-        tells = reads(fit_subsets(half_as_long, problem, learn[~aside], seed, mask[None]), mask)
-        truth = problem.target[learn[aside]]
-        own = tells(learn[aside])[np.arange(len(truth)), truth]
+        tells = reads(fit_subsets(half_as_long, problem, taught, seed, mask[None]), mask)
+        own = tells(aside)[np.arange(len(aside)), problem.target[aside]]
         losses.append(-float(np.log(np.maximum(own, 1e-6)).mean()))
     return masks[int(np.argmin(losses))]
 

@@ -175,16 +175,15 @@ class LearnedSearch(SinglePass):
                         if best != worst and price.of(other) <= limit + 1e-9:
                             promised.append((by[best] - by[worst], _protocol(menu, other)))
             others = [other for _, other in sorted(promised, key=lambda one: -one[0])]
-            better = protocol
             for first in range(0, len(others), self.tried):
                 block = others[first : first + self.tried]
                 book.score(block)
                 better = max([protocol, *block], key=book.worth)  # itself where nothing is better
                 if better != protocol:
+                    protocol = better
                     break
-            if better == protocol:
+            else:
                 return protocol
-            protocol = better
         return protocol
 
 
