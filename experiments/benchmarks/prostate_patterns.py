@@ -88,16 +88,20 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     plain = Menu(
         [one for name, one in menu.modalities.items() if name != "dce"], menu.setups.values(), always=menu.always
     )
-    for offered, suffix in ((menu, ""), (plain, BIPARAMETRIC)):
+    offers = {"": menu, BIPARAMETRIC: plain}
+    for suffix, offered in offers.items():
         space = SearchSpace(offered)
         for name, search in ((HAND, UniformSearch(shares=SHARES)), (ALONE, SeparateSearch(shares=SHARES))):
             if name + suffix not in chosen:
                 found = search.run(space, objective=value, budget=Budget())
                 note(name + suffix, _of_all(found.protocols, offered))
-        for method in PEERS:
-            if method + suffix not in chosen:
-                note(method + suffix, _peers(run, offered, method, options.steps))
-            print(f"{method}{suffix}: done", flush=True)
+    for method in PEERS:
+        if method + BIPARAMETRIC not in chosen:
+            lines = _learned_lines(run, method, options.steps)
+            for suffix, offered in offers.items():
+                chosen.pop(method + suffix, None)  # of a start that was broken off between the two
+                note(method + suffix, _shortened_alike(offered, lines))
+        print(f"{method}: done", flush=True)
     for seed in range(len(chosen.get(LEARNED, ())), options.seeds):
         del chosen.setdefault(JOINT, [])[seed:]  # of a search that was broken off
         search = OptunaSearch(n_trials=options.trials, objectives=("diagnosis", "minutes"))
@@ -141,12 +145,10 @@ def _of_all(protocols: Sequence[Protocol], menu: Menu) -> list[Protocol]:
     return [one for one in protocols if set(one.modalities) == set(menu.modalities)]
 
 
-def _peers(run: Run, menu: Menu, method: str, steps: int) -> list[Protocol]:
-    """Return exams with T2W lines learned for the image, the other sequences shortened by the same share."""
+def _shortened_alike(menu: Menu, lines: Mapping[str, Sequence[tuple[int, ...]]]) -> list[Protocol]:
+    """Return exams with learned lines where there are any, all sequences shortened by the same share."""
     offered = {
-        name: relative_lengths(
-            modality, _learned_lines(run, name, method, steps) if train_length(modality) else settings_of(modality)
-        )
+        name: relative_lengths(modality, lines.get(name) or settings_of(modality))
         for name, modality in menu.modalities.items()
     }
     return [
@@ -156,21 +158,21 @@ def _peers(run: Run, menu: Menu, method: str, steps: int) -> list[Protocol]:
     ]
 
 
-def _learned_lines(run: Run, name: str, method: str, steps: int) -> list[tuple[int, ...]]:
-    """Return line patterns of one scan, a whole number of echo trains each, learned for the reconstruction error."""
-    problem = image_of_lines(run, name, run.folds[0].learn[:RECONSTRUCTED])
-    length, lines = train_length(run.menu.modalities[name]), problem.n_shots
-    found = [(1,) * lines]
-    for taken in range(length, lines, length):
-        mask, _ = fit_peer(
-            method.lower(),
-            taken,
-            replace(LINES, steps=steps),
-            problem,
-            np.arange(len(problem.values)),
-            run.config["seed"],
-        )
-        found.append(tuple(mask.astype(int).tolist()))
+def _learned_lines(run: Run, method: str, steps: int) -> dict[str, list[tuple[int, ...]]]:
+    """Return line patterns per scan, a whole number of echo trains each, learned for the reconstruction error."""
+    found: dict[str, list[tuple[int, ...]]] = {}
+    for name, modality in run.menu.modalities.items():
+        length = train_length(modality)
+        if length is None:
+            continue
+        problem = image_of_lines(run, name, run.folds[0].learn[:RECONSTRUCTED])
+        everybody = np.arange(len(problem.values))
+        model = replace(LINES, steps=steps)
+        masks = [
+            fit_peer(method.lower(), taken, model, problem, everybody, run.config["seed"])[0]
+            for taken in range(length, problem.n_shots, length)
+        ]
+        found[name] = [(1,) * problem.n_shots, *(tuple(mask.astype(int).tolist()) for mask in masks)]
     return found
 
 
