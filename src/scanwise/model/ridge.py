@@ -15,6 +15,9 @@ from scanwise.model.measurements import FAR, Measurements
 
 Floats = NDArray[np.float64]
 
+_FOLDS = 5
+"""Parts of the learning rows, each of which is left out of the regressions that choose for it."""
+
 
 @dataclass(frozen=True)
 class RidgeModel:
@@ -177,8 +180,8 @@ class RidgePolicy:
         ----------
         first : what is measured in every row, shape ``(shots,)``.
         weight : price of one measurement, in square error summed over the outputs.
-        rows : who is measured; `None` = the learning rows, each left out of what tells it (not of the regressions
-            that choose the next measurement, which have three coefficients per output).
+        rows : who is measured; `None` = the learning rows, each left out of what tells it, and with a fifth of the
+            others of what chooses its next measurement.
 
         Returns
         -------
@@ -204,7 +207,8 @@ class RidgePolicy:
                 left = [shot for shot in self.among if not state[shot]]
                 if not left:
                     continue
-                gain = _curves(told[who]) @ self._promise(state, left)
+                promise = self._promise(state, left)[_FOLDS if rows is not None else who % _FOLDS]
+                gain = (_curves(told[who])[:, None] @ promise)[:, 0]
                 pays = gain.max(axis=1) > weight
                 taken[who[pays], np.array(left)[gain.argmax(axis=1)[pays]]] = True
                 going[who[pays]] = True
@@ -242,7 +246,10 @@ class RidgePolicy:
         return self._left_out[key]
 
     def _promise(self, state: NDArray[np.bool_], left: Sequence[int]) -> Floats:
-        """Return what tells how much each further measurement is going to take off, shape ``(curves, left)``."""
+        """Return what tells how much each further measurement is going to take off.
+
+        Shape ``(folds + 1, curves, left)``: learned without every fifth row, and last from all.
+        """
         key = state.tobytes()
         if key not in self._promises:
             told, now = self._known(state)
@@ -251,8 +258,11 @@ class RidgePolicy:
                 more = state.copy()
                 more[shot] = True
                 after.append(self._known(more)[1])
-            gain = now[:, None] - np.stack(after, axis=1)
-            self._promises[key] = np.asarray(np.linalg.lstsq(_curves(told), gain)[0], dtype=np.float64)
+            curves, gain = _curves(told), now[:, None] - np.stack(after, axis=1)
+            fold = np.arange(len(told)) % _FOLDS
+            self._promises[key] = np.stack(
+                [np.linalg.lstsq(curves[fold != out], gain[fold != out])[0] for out in range(_FOLDS + 1)]
+            )
         return self._promises[key]
 
 
