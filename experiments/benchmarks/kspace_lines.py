@@ -257,13 +257,16 @@ def _tell(
         )
     found = planted_lines()
     large = [n for n in budgets if n >= len(found)]
-    share = {kind: np.mean([mask[found].mean() for n in large for mask in per[n]]) for kind, per in patterns.items()}
-    others = ", ".join(f"{kind} {100 * share[kind]:.0f} %" for kind in (LEARNED, *PEERS))
-    result.target(
-        f"80 % of the {len(found)} planted lines recovered where there are enough lines",
-        f"{100 * share[SEARCHED]:.0f} % ({others})",
-        bool(share[SEARCHED] >= 0.8),
-    )
+    if large:
+        share = {
+            kind: np.mean([mask[found].mean() for n in large for mask in per[n]]) for kind, per in patterns.items()
+        }
+        others = ", ".join(f"{kind} {100 * share[kind]:.0f} %" for kind in (LEARNED, *PEERS))
+        result.target(
+            f"80 % of the {len(found)} planted lines recovered where there are enough lines",
+            f"{100 * share[SEARCHED]:.0f} % ({others})",
+            bool(share[SEARCHED] >= 0.8),
+        )
     for n in budgets:
         best = max(RECONSTRUCTED, key=lambda kind, n=n: area(told[kind][n]))
         ahead = _difference(told[SEARCHED][n], told[best][n], labels)
