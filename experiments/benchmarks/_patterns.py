@@ -41,6 +41,11 @@ def mask_of(shots: Sequence[int] | NDArray[np.int64], n: int) -> Mask:
     return mask
 
 
+def protocol_of(mask: Mask) -> Protocol:
+    """Return the protocol that takes each shot of a mask once."""
+    return Protocol({"shots": mask.astype(int)})
+
+
 def random_mask(n: int, take: int, rng: np.random.Generator) -> Mask:
     """Return any `take` of n shots."""
     return mask_of(rng.permutation(n)[:take], n)
@@ -248,7 +253,7 @@ class CrossJudged:
 
     def losses(self, masks: Sequence[Mask]) -> NDArray[np.float64]:
         """Return the mean loss of patterns, shape ``(masks,)``."""
-        return -self([Protocol({"shots": mask.astype(int)}) for mask in masks])
+        return -self([protocol_of(mask) for mask in masks])
 
     def slopes(self, protocol: Protocol, rng: np.random.Generator) -> tuple[float, dict[str, NDArray[np.float64]]]:
         """Return the value of a protocol for some rows, and its slope in every count."""
@@ -284,7 +289,7 @@ def learned_masks(
         objective=objective,
         budget=Budget(),
         seed=seed,
-        enqueue=[Protocol({"shots": start.astype(int)}) for start in starts],
+        enqueue=[protocol_of(start) for start in starts],
     )
     masks = []
     for limit in budgets:

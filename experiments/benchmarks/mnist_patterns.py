@@ -24,13 +24,13 @@ from _patterns import (
     learned_masks,
     mask_of,
     over_seeds,
+    protocol_of,
     random_mask,
     reads,
 )
 from _result import Kept, Result, in_words, packed, parser, unpacked
 from numpy.typing import NDArray
 
-from scanwise.design import Protocol
 from scanwise.errors import ScanwiseError
 from scanwise.model import Measurements, SubsetModel
 from scanwise.physics import fft2c
@@ -228,7 +228,7 @@ def best_read(
     values = []
     for mask in masks:
         reader = fit_subsets(half_as_long, problem, taught, seed, mask[None])
-        values.append(float(reader.on(aside)([Protocol({"shots": mask.astype(int)})])[0]))
+        values.append(float(reader.on(aside)([protocol_of(mask)])[0]))
     return masks[int(np.argmax(values))]
 
 

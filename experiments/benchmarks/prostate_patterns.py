@@ -160,6 +160,7 @@ def _shortened_alike(menu: Menu, lines: Mapping[str, Sequence[tuple[int, ...]]])
 
 def _learned_lines(run: Run, method: str, steps: int) -> dict[str, list[tuple[int, ...]]]:
     """Return line patterns per scan, a whole number of echo trains each, learned for the reconstruction error."""
+    model = replace(LINES, steps=steps)
     found: dict[str, list[tuple[int, ...]]] = {}
     for name, modality in run.menu.modalities.items():
         length = train_length(modality)
@@ -167,7 +168,6 @@ def _learned_lines(run: Run, method: str, steps: int) -> dict[str, list[tuple[in
             continue
         problem = image_of_lines(run, name, run.folds[0].learn[:RECONSTRUCTED])
         everybody = np.arange(len(problem.values))
-        model = replace(LINES, steps=steps)
         masks = [
             fit_peer(method.lower(), taken, model, problem, everybody, run.config["seed"])[0]
             for taken in range(length, problem.n_shots, length)
