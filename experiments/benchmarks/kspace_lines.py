@@ -6,7 +6,7 @@ import itertools
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,29 @@ Walked = tuple[float, NDArray[np.float64]]
 """Lines on average, and what is told of the phantoms that judge."""
 
 
+@dataclass
+class Found:
+    """What is found, one entry per seed in every list.
+
+    Attributes
+    ----------
+    labels : diagnoses of the phantoms that judge.
+    patterns : lines, per kind of pattern and number of lines.
+    told, by_network : what they tell of the phantoms that judge, by a regression each and by one network.
+    walked : the value network, per price weight.
+    regressed : a regression for every subset, per number of lines of the others.
+    hindsight : the most that fewer lines could tell, per number of lines of the others.
+    """
+
+    labels: list[NDArray[np.float32]] = field(default_factory=list)
+    patterns: dict[str, dict[int, list[Mask]]] = field(default_factory=dict)
+    told: Told = field(default_factory=dict)
+    by_network: Told = field(default_factory=dict)
+    walked: list[list[Walked]] = field(default_factory=list)
+    regressed: dict[int, list[Walked]] = field(default_factory=dict)
+    hindsight: dict[int, list[NDArray[np.float64]]] = field(default_factory=dict)
+
+
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure and publish."""
     arguments = sys.argv[1:] if argv is None else list(argv)
@@ -80,17 +103,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     peer = replace(PEER, steps=min(PEER.steps, options.steps))
     image = replace(IMAGE, steps=min(IMAGE.steps, options.steps))
     clock = Clock()
-    told: Told = {}
-    by_network: Told = {}
-    patterns: dict[str, dict[int, list[Mask]]] = {}
-    walked: list[list[Walked]] = []
-    regressed: dict[int, list[Walked]] = {}
-    hindsight: dict[int, list[NDArray[np.float64]]] = {}
-    labels = []
+    found = Found()
     for seed in range(options.seeds):
         problem = line_problem(options.phantoms + JUDGE, seed, options.coils)
         learn, judge = np.arange(options.phantoms), np.arange(options.phantoms, options.phantoms + JUDGE)
-        labels.append(problem.target[judge])
+        found.labels.append(problem.target[judge])
         rng = np.random.default_rng([seed, 0x6C69])
         masks = {
             "random": [random_mask(SIDE, n, rng) for n in options.budgets],
@@ -127,29 +144,31 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         networks = iter(head.tell(asked, judge))
         for kind, of in masks.items():
             for n, mask in zip(options.budgets, of, strict=True):
-                by_network.setdefault(kind, {}).setdefault(n, []).append(next(networks).astype(np.float64))
-                told.setdefault(kind, {}).setdefault(n, []).append(ridge.tell(mask[None], judge)[0])
-                patterns.setdefault(kind, {}).setdefault(n, []).append(mask)
+                found.by_network.setdefault(kind, {}).setdefault(n, []).append(next(networks).astype(np.float64))
+                found.told.setdefault(kind, {}).setdefault(n, []).append(ridge.tell(mask[None], judge)[0])
+                found.patterns.setdefault(kind, {}).setdefault(n, []).append(mask)
         for n in set(numbers) - set(options.budgets):
-            told[SEARCHED].setdefault(n, []).append(ridge.tell(searched[n][None], judge)[0])
+            found.told[SEARCHED].setdefault(n, []).append(ridge.tell(searched[n][None], judge)[0])
         clock.lap("head that reads all patterns")
         ranked = [*order, *(line for line in range(SIDE) if line not in order)]
         for n, (fewer, among) in HINDSIGHT.items():
             if n in options.budgets:
                 sets = [mask_of(lines, SIDE) for lines in itertools.combinations(ranked[:among], fewer)]
                 any_set = (ridge.tell(mask[None], judge)[0] for mask in sets)
-                hindsight.setdefault(n, []).append(max(any_set, key=lambda one, y=labels[-1]: _area(one, y)))
+                best = max(any_set, key=lambda one: _area(one, found.labels[-1]))
+                found.hindsight.setdefault(n, []).append(best)
         clock.lap("best in hindsight")
         policy = RidgePolicy(ridge, order[:SHORT_LIST])
         for n in options.budgets:
             if LEFT * n < SHORT_LIST:
-                regressed.setdefault(n, []).append(_regressed(policy, searched.values(), AIM * LEFT * n, judge))
+                walk = _regressed(policy, searched.values(), AIM * LEFT * n, judge)
+                found.regressed.setdefault(n, []).append(walk)
         clock.lap(REGRESSED)
         few = Measurements(problem.values[:, order[:SHORT_LIST]], problem.target, problem.kind)
-        walked.append(_walk(few, learn, judge, seed, options))
+        found.walked.append(_walk(few, learn, judge, seed, options))
         clock.lap(ADAPTIVE)
         print(f"seed {seed}: done", flush=True)
-    _tell(result, options.budgets, told, by_network, patterns, walked, regressed, hindsight, labels)
+    _tell(result, options.budgets, found)
     result.table(*clock.table("all seeds"))
     return result.publish(
         options.out,
@@ -197,24 +216,16 @@ def _walk(
     ]
 
 
-def _tell(
-    result: Result,
-    budgets: Sequence[int],
-    told: Told,
-    by_network: Told,
-    patterns: dict[str, dict[int, list[Mask]]],
-    walked: list[list[Walked]],
-    regressed: dict[int, list[Walked]],
-    hindsight: dict[int, list[NDArray[np.float64]]],
-    labels: list[NDArray[np.float32]],
-) -> None:
+def _tell(result: Result, budgets: Sequence[int], found: Found) -> None:
+    told, labels = found.told, found.labels
+
     def area(some: Sequence[NDArray[np.float64]]) -> float:
         return float(np.mean([_area(one, label) for one, label in zip(some, labels, strict=True)]))
 
     columns = ["pattern", *(f"{n} lines" for n in budgets)]
     for title, of in (
         ("AUROC, mean of three diagnoses, each pattern read by a ridge regression of its own", told),
-        ("The same, all read by one network", by_network),
+        ("The same, all read by one network", found.by_network),
     ):
         result.table(title, columns, [[kind, *(f"{area(of[kind][n]):.3f}" for n in budgets)] for kind in of])
     numbers = sorted(told[SEARCHED])
@@ -229,8 +240,8 @@ def _tell(
         [
             [
                 f"{weight:.2g}",
-                f"{np.mean([walks[at][0] for walks in walked]):.1f}",
-                f"{area([walks[at][1] for walks in walked]):.3f}",
+                f"{np.mean([walks[at][0] for walks in found.walked]):.1f}",
+                f"{area([walks[at][1] for walks in found.walked]):.3f}",
             ]
             for at, weight in enumerate(WEIGHTS)
         ],
@@ -240,11 +251,11 @@ def _tell(
         ["lines of others", "lines on average", "AUROC"],
         [
             [n, f"{np.mean([lines for lines, _ in some]):.2f}", f"{area([one for _, one in some]):.3f}"]
-            for n, some in regressed.items()
+            for n, some in found.regressed.items()
         ],
     )
     rows = []
-    for n, some in hindsight.items():
+    for n, some in found.hindsight.items():
         fewer, among = HINDSIGHT[n]
         kind = max(PEERS, key=lambda one, n=n: area(told[one][n]))
         gap = _difference(some, told[kind][n], labels)
@@ -255,15 +266,16 @@ def _tell(
             ["lines", "of", "AUROC", "less best static learned by others", "difference"],
             rows,
         )
-    found = planted_lines()
-    large = [n for n in budgets if n >= len(found)]
+    planted = planted_lines()
+    large = [n for n in budgets if n >= len(planted)]
     if large:
         share = {
-            kind: np.mean([mask[found].mean() for n in large for mask in per[n]]) for kind, per in patterns.items()
+            kind: np.mean([mask[planted].mean() for n in large for mask in per[n]])
+            for kind, per in found.patterns.items()
         }
         others = ", ".join(f"{kind} {100 * share[kind]:.0f} %" for kind in (LEARNED, *PEERS))
         result.target(
-            f"80 % of the {len(found)} planted lines recovered where there are enough lines",
+            f"80 % of the {len(planted)} planted lines recovered where there are enough lines",
             f"{100 * share[SEARCHED]:.0f} % ({others})",
             bool(share[SEARCHED] >= 0.8),
         )
@@ -281,10 +293,10 @@ def _tell(
             kind = max(kinds, key=lambda one, n=n: area(told[one][n]))
             allowed = [fewer for fewer in numbers if fewer <= share_left * n]
             some = [(f"{fewer} lines", fewer, told[SEARCHED][fewer]) for fewer in allowed]
-            if share_left == LEFT and n in regressed:
-                lines = float(np.mean([one for one, _ in regressed[n]]))
+            if share_left == LEFT and n in found.regressed:
+                lines = float(np.mean([one for one, _ in found.regressed[n]]))
                 if lines <= share_left * n:
-                    walks = [one for _, one in regressed[n]]
+                    walks = [one for _, one in found.regressed[n]]
                     some.append((f"{lines:.2f} lines on average, line by line", lines, walks))
             gaps = [
                 (f"{words} ({100 * (1 - lines / n):.0f} % fewer)", _difference(mine, told[kind][n], labels))
