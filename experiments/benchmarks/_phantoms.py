@@ -64,12 +64,22 @@ def line_problem(n: int, seed: int, n_coils: int) -> Measurements:
 
 
 def image_problem(n: int, seed: int, n_coils: int) -> Measurements:
-    """Return the same phantoms for reconstruction: lines of the coil-combined image, and that image, coarser."""
+    """Return the same phantoms for reconstruction: lines of the coil-combined image, and that image, complex."""
     kspace, _ = phantom_kspace(n, seed, n_coils)
     image = combine_coils(ifft2c(torch.from_numpy(kspace)), _maps(n_coils))
-    coarse = image.abs().reshape(n, SIDE // 2, 2, SIDE // 2, 2).mean((2, 4)).flatten(1)
-    values = torch.view_as_real(fft2c(image)).flatten(2)
-    return Measurements(values.numpy(), coarse.numpy(), "values")
+    lines = torch.view_as_real(fft2c(image)).flatten(2)
+    return Measurements(lines.numpy(), complex_image(lines).numpy(), "values", inverse=complex_image)
+
+
+def complex_image(lines: torch.Tensor) -> torch.Tensor:
+    """Return the image of k-space, real and imaginary parts in turn, shape ``(phantoms, 2 * voxels)``.
+
+    Parameters
+    ----------
+    lines : shape ``(phantoms, lines, 2 * columns)``, in turn as well; those not taken are 0.
+    """
+    kspace = torch.view_as_complex(lines.unflatten(2, (-1, 2)).contiguous())
+    return torch.view_as_real(ifft2c(kspace)).flatten(1)
 
 
 _GAIN = 30.0

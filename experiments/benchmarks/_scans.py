@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from scanwise.design import ImagingModality
 from scanwise.model import Measurements
-from scanwise.physics import fft2c
+from scanwise.physics import fft2c, ifft2c
 from scanwise.pipeline import Run
-
-IMAGE = 32
-"""Side of the image that is reconstructed; where a voxel of the scan is smaller, voxels are averaged."""
 
 
 def train_length(modality: Any) -> int | None:
@@ -24,7 +22,7 @@ def train_length(modality: Any) -> int | None:
 
 
 def image_of_lines(run: Run, name: str, patients: NDArray[np.int64]) -> Measurements:
-    """Return scans of patients, complete: lines of the coil-combined image, and that image, coarser.
+    """Return scans of patients, complete: lines of the coil-combined image, and the real part of that image.
 
     Parameters
     ----------
@@ -36,7 +34,15 @@ def image_of_lines(run: Run, name: str, patients: NDArray[np.int64]) -> Measurem
     measured = modality.measure(run.cohort.data(name, patients), modality.standard, np.random.default_rng(0))
     image = torch.from_numpy(modality.adjoint(measured))[:, 0]
     turned = image.mT if getattr(modality, "phase_axis", "y") == "x" else image
-    side = turned.shape[1] // IMAGE
-    target = turned.real.unflatten(2, (IMAGE, side)).unflatten(1, (IMAGE, side)).mean((2, 4)).flatten(1)
-    values = torch.view_as_real(fft2c(turned)).flatten(2)
-    return Measurements(values.float().numpy(), target.float().numpy(), "values")
+    lines = torch.view_as_real(fft2c(turned)).flatten(2).float()
+    return Measurements(lines.numpy(), real_image(lines).numpy(), "values", inverse=real_image)
+
+
+def real_image(lines: Tensor) -> Tensor:
+    """Return the real part of the image of k-space, shape ``(patients, voxels)``.
+
+    Parameters
+    ----------
+    lines : shape ``(patients, lines, 2 * columns)``, real and imaginary parts in turn; those not taken are 0.
+    """
+    return ifft2c(torch.view_as_complex(lines.unflatten(2, (-1, 2)).contiguous())).real.flatten(1)

@@ -322,6 +322,10 @@ def _tell(result: Result, budgets: Sequence[int], found: Found) -> None:
         "regressed on what is told of it so far (`RidgePolicy`). Price and first pattern are those with the smallest "
         f"error of leaving one phantom out, at {100 * AIM:.0f} % of the lines allowed on average."
     )
+    result.note(
+        "For the image: lines and image are complex; the network fills in lines that were not taken, the inverse "
+        "Fourier transform follows, and the mean square error of the image counts."
+    )
     result.note("Intervals: of the bootstrap over phantoms and the scatter over seeds the wider one.")
 
 

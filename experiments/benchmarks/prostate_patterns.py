@@ -230,8 +230,9 @@ def _tell(
         "searching patients."
     )
     result.note(
-        "LOUPE and DPS learn the lines of T2W for the mean square error of the image (with a fully connected network "
-        "in place of the U-Net), one training per number of echo trains; the other sequences are shortened alike."
+        "LOUPE and DPS learn the lines of T2W for the mean square error of the image (in place of the U-Net a fully "
+        "connected network fills in lines that were not taken; the inverse Fourier transform follows), one training "
+        "per number of echo trains; the other sequences are shortened alike."
     )
 
 

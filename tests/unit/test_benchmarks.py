@@ -279,7 +279,7 @@ def test_objectives_are_compared_at_equal_lines(script: Any, tmp_path: Path) -> 
     content = script("objective_study").main(prostates(tmp_path, *tiny, "--seeds", "2"))
     check(content, tmp_path / "found", "objective_study", 9)
     assert any("taken over" in note for note in content["notes"])
-    assert len(content["tables"]["16 of 64 lines"]) == 6
+    assert len(content["tables"]["16 of 64 lines at most"]) == 6
 
 
 def test_lattice_speed_times_whole_lattices(script: Any, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -22,8 +22,10 @@ KINDS = ("classes", "labels", "values")
 FAR = 6.0
 """Values further than so many standard deviations from their mean are taken as that far: a pixel that is nearly always
 dark must not outweigh all others where it is bright."""
-_ROWS_AT_ONCE = 65_536
-"""Rows decoded at once."""
+_ROWS_AT_ONCE, _NUMBERS_AT_ONCE = 65_536, 2**28
+"""Rows decoded at once, and numbers they have at most."""
+Inverse = Callable[[Tensor], Tensor]
+"""What complete measurements ``(rows, shots, features)`` say of targets ``(rows, outputs)`` by themselves; linear."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,17 +39,27 @@ class Measurements:
         shape ``(rows, labels)``; ``"values"`` numbers, shape ``(rows, outputs)``.
     kind : one of `KINDS`; the loss is cross-entropy, or the mean square error of targets over their spread.
     modality : name under which a protocol counts the shots.
+    inverse : where the physics is known and linear, what turns complete measurements into the target of kind
+        ``"values"``, as the inverse Fourier transform turns k-space into an image. Networks then fill in measurements
+        that were not taken, and tell what the inverse makes of these and of those taken, which stay as they are
+        (data consistency; Schlemper 2018).
 
     Raises
     ------
     ScanwiseError
-        If shapes do not fit, a value is not finite, or the kind is unknown.
+        If shapes do not fit, a value is not finite, the kind is unknown, or an inverse yields no targets.
+
+    References
+    ----------
+    Schlemper J, Caballero J, Hajnal JV, Price AN, Rueckert D. A deep cascade of convolutional neural networks for
+    dynamic MR image reconstruction. IEEE Trans Med Imaging 2018;37:491-503.
     """
 
     values: NDArray[np.float32]
     target: NDArray[Any]
     kind: str
     modality: str = "shots"
+    inverse: Inverse | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -61,6 +73,13 @@ class Measurements:
             raise ScanwiseError(f"targets of kind {self.kind!r} cannot have the shape {self.target.shape}")
         if not np.isfinite(self.values).all():
             raise ScanwiseError("measurements must be finite numbers", "leave rows with gaps out")
+        if self.inverse is not None:
+            told = self.inverse(torch.from_numpy(self.values[:1]))
+            if self.kind != "values" or told.shape != self.target[:1].shape:
+                raise ScanwiseError(
+                    f"an inverse must yield targets of kind 'values' and shape {self.target[:1].shape}, but yields "
+                    f"{tuple(told.shape)} for kind {self.kind!r}"
+                )
 
     @property
     def n_shots(self) -> int:
@@ -167,6 +186,7 @@ class SubsetNetwork(SubsetTrunk):
     n_outputs, kind : what is told; see `Measurements`.
     width, n_blocks, dropout, seed : see `SubsetTrunk`.
     learning_rate, weight_decay, steps : one-cycle AdamW.
+    inverse : see `Measurements`; the network begins with the mean of measurements that were not taken (zero filling).
     """
 
     target_mean: Tensor
@@ -186,31 +206,46 @@ class SubsetNetwork(SubsetTrunk):
         weight_decay: float,
         steps: int,
         seed: int,
+        inverse: Inverse | None = None,
     ) -> None:
         super().__init__(
             n_shots=n_shots,
             n_features=n_features,
-            n_outputs=n_outputs,
+            n_outputs=n_outputs if inverse is None else n_shots * n_features,
             width=width,
             n_blocks=n_blocks,
             dropout=dropout,
             seed=seed,
         )
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=["inverse"])
         self.kind = kind
+        self.inverse = inverse
+        if inverse is not None:
+            nn.init.zeros_(self.told.weight)
+            nn.init.zeros_(self.told.bias)
         self.register_buffer("target_mean", torch.zeros(n_outputs))
         self.register_buffer("target_scale", torch.ones(n_outputs))
 
     def standardise(self, values: Tensor, target: Tensor) -> None:
-        """Set means and scales of values and targets from learning rows; see `SubsetTrunk.standardise_values`."""
+        """Set means and scales of values and targets from learning rows; see `SubsetTrunk.standardise_values`.
+
+        Targets of an inverse have one unit, as voxels of an image have, and share their scale.
+        """
         self.standardise_values(values)
         if self.kind == "values":
             self.target_mean.copy_(target.double().mean(0))
-            self.target_scale.copy_(target.double().std(0).clamp(min=1e-12))
+            spread = target.double().std(0)
+            self.target_scale.copy_(
+                (spread if self.inverse is None else spread.square().mean().sqrt()).clamp(min=1e-12)
+            )
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
         """Return logits or standardised values, shape ``(rows, outputs)``; see `SubsetTrunk.read`."""
-        return self.read(values, mask)
+        told = self.read(values, mask)
+        if self.inverse is None:
+            return told
+        filled = torch.lerp(told.unflatten(1, self.mean.shape) * self.scale, values - self.mean, mask[:, :, None])
+        return self.inverse(filled) / self.target_scale
 
     def losses(self, told: Tensor, target: Tensor) -> Tensor:
         """Return the loss of every row, shape ``(rows,)``; see `Measurements`."""
@@ -312,6 +347,7 @@ class SubsetModel:
             weight_decay=self.weight_decay,
             steps=self.steps,
             seed=seed,
+            inverse=measurements.inverse,
         )
 
 
@@ -369,7 +405,8 @@ class SubsetReader:
         values = torch.from_numpy(self.measurements.values[self.rows])
         target = torch.from_numpy(self.measurements.target[self.rows])
         found = np.zeros(len(protocols))
-        at_once = max(1, _ROWS_AT_ONCE // max(len(self.rows), 1))
+        rows, numbers = max(len(self.rows), 1), max(values.numel(), 1)
+        at_once = max(1, min(_ROWS_AT_ONCE // rows, _NUMBERS_AT_ONCE // numbers))
         with torch.inference_mode():
             for network in self.networks:
                 for start in range(0, len(taken), at_once):

@@ -37,7 +37,8 @@ class PatternModel:
     ``"loupe"``: every measurement has a chance ``sigmoid(5 w)``, all rescaled so that they add up to the length; a draw
     takes those whose chance exceeds a uniform number, relaxed to a sigmoid. ``"dps"``: the draw takes the k largest of
     logits plus Gumbel noise; the gradient is that of k softmaxes, each without what was picked before. Both are told by
-    the network of `SubsetModel` in place of the U-Net, and are read out as the k most likely measurements.
+    the network of `SubsetModel` in place of the U-Net (which fills in what was not taken where `Measurements` know the
+    inverse), and are read out as the k most likely measurements.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ class PatternModel:
         if self.n > measurements.n_shots:
             raise ScanwiseError(f"{self.n} of {measurements.n_shots} measurements cannot be taken", "ask for fewer")
         plain = self.network.network(measurements, seed)
-        network = PatternNetwork(method=self.method, n=self.n, **dict(plain.hparams))
+        network = PatternNetwork(method=self.method, n=self.n, inverse=plain.inverse, **dict(plain.hparams))
         network.load_state_dict(plain.state_dict(), strict=False)
         network.standardise(torch.from_numpy(measurements.values[rows]), torch.from_numpy(measurements.target[rows]))
         settings = replace(self.network, focus=0.0)
@@ -103,7 +104,7 @@ class PatternNetwork(SubsetNetwork):
 
     def __init__(self, *, method: str, n: int, **settings: Any) -> None:
         super().__init__(**settings)
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=["inverse"])
         self.method = method
         self.n = n
         generator = torch.Generator().manual_seed(settings["seed"])

@@ -9,7 +9,7 @@ from model_scenario import TRAINER
 
 from scanwise.design import Protocol
 from scanwise.errors import ScanwiseError
-from scanwise.model import Measurements, PatternModel, SubsetModel
+from scanwise.model import Measurements, PatternModel, SubsetModel, SubsetReader
 from scanwise.model.measurements import SubsetBatches
 from scanwise.model.peers import PatternNetwork, picked_softly
 
@@ -181,3 +181,36 @@ def test_bad_problems_are_refused():
         PatternModel("dps", 9, SMALL).fit(good, LEARN, seed=0, trainer=TRAINER, directory=None)
     with pytest.raises(ScanwiseError, match="a peer must be one of"):
         PatternModel("louppe", 2, SMALL)
+
+
+def test_where_the_inverse_is_known_what_was_taken_stays_and_only_the_rest_is_filled_in(tmp_path):
+    """Two measurements, mixed by a matrix, are the target; the second follows from the first, and noise."""
+    rng = np.random.default_rng(0)
+    first = rng.normal(3.0, 1.0, size=(2500, 2))
+    values = np.stack([first, 2 * first + rng.normal(0, 0.1, first.shape)], axis=1).astype(np.float32)
+    matrix = torch.from_numpy(rng.normal(size=(4, 4)).astype(np.float32))
+
+    def inverse(some: torch.Tensor) -> torch.Tensor:
+        return some.flatten(1) @ matrix
+
+    target = inverse(torch.from_numpy(values)).numpy()
+    known = Measurements(values, target, "values", inverse=inverse)
+    every = np.array([[True, True], [True, False], [False, False]])
+    untrained = SMALL.network(known, 0)
+    untrained.standardise(torch.from_numpy(values[LEARN]), torch.from_numpy(target[LEARN]))
+    mean = values[LEARN].mean(0)
+    zero_filled = inverse(torch.from_numpy(np.where(every[1][:, None], values[NEW], mean)))
+    told = SubsetReader([untrained], known).tell(every, NEW)
+    np.testing.assert_allclose(told[0], target[NEW], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(told[1], zero_filled, rtol=1e-3, atol=1e-3)
+    learned = SMALL.fit(known, LEARN, seed=0, trainer=TRAINER, directory=tmp_path).tell(every, NEW)
+    off = ((learned - target[NEW]) ** 2).mean((1, 2))
+    assert off[0] < 1e-6
+    assert off[1] < 0.05 * ((zero_filled.numpy() - target[NEW]) ** 2).mean()
+    assert off[2] > 10 * off[1]
+
+
+def test_an_inverse_that_yields_no_targets_is_refused():
+    good = problem("values")
+    with pytest.raises(ScanwiseError, match=r"must yield targets of kind 'values' and shape \(1, 1\)"):
+        Measurements(good.values, good.target, "values", inverse=lambda some: some.flatten(1))
