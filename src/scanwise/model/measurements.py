@@ -24,6 +24,8 @@ FAR = 6.0
 dark must not outweigh all others where it is bright."""
 _ROWS_AT_ONCE, _NUMBERS_AT_ONCE = 65_536, 2**28
 """Rows decoded at once, and numbers they have at most."""
+_SAME = 1e-3
+"""Share of a target by which what its inverse yields may be off: that of float32 after a few transforms."""
 Inverse = Callable[[Tensor], Tensor]
 """What complete measurements ``(rows, shots, features)`` say of targets ``(rows, outputs)`` by themselves; linear."""
 
@@ -47,7 +49,7 @@ class Measurements:
     Raises
     ------
     ScanwiseError
-        If shapes do not fit, a value is not finite, the kind is unknown, or an inverse yields no targets.
+        If shapes do not fit, a value is not finite, the kind is unknown, or an inverse does not yield the targets.
 
     References
     ----------
@@ -74,11 +76,18 @@ class Measurements:
         if not np.isfinite(self.values).all():
             raise ScanwiseError("measurements must be finite numbers", "leave rows with gaps out")
         if self.inverse is not None:
-            told = self.inverse(torch.from_numpy(self.values[:1]))
-            if self.kind != "values" or told.shape != self.target[:1].shape:
+            told = self.inverse(torch.from_numpy(self.values[:1])).numpy()
+            wanted = self.target[:1]
+            if self.kind != "values" or told.shape != wanted.shape:
                 raise ScanwiseError(
-                    f"an inverse must yield targets of kind 'values' and shape {self.target[:1].shape}, but yields "
-                    f"{tuple(told.shape)} for kind {self.kind!r}"
+                    f"an inverse must yield targets of kind 'values' and shape {wanted.shape}, but yields {told.shape} "
+                    f"for kind {self.kind!r}"
+                )
+            off = float(np.linalg.norm(told - wanted)) / max(float(np.linalg.norm(wanted)), 1e-12)
+            if off > _SAME:
+                raise ScanwiseError(
+                    f"an inverse must turn complete measurements into their target, but is off by {100 * off:.3g} % "
+                    "in the first row"
                 )
 
     @property

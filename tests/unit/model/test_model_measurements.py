@@ -210,7 +210,9 @@ def test_where_the_inverse_is_known_what_was_taken_stays_and_only_the_rest_is_fi
     assert off[2] > 10 * off[1]
 
 
-def test_an_inverse_that_yields_no_targets_is_refused():
+def test_an_inverse_that_does_not_yield_the_targets_is_refused():
     good = problem("values")
     with pytest.raises(ScanwiseError, match=r"must yield targets of kind 'values' and shape \(1, 1\)"):
         Measurements(good.values, good.target, "values", inverse=lambda some: some.flatten(1))
+    with pytest.raises(ScanwiseError, match=r"off by 200 % in the first row"):
+        Measurements(good.values, -good.values[:, 0], "values", inverse=lambda some: some[:, 0])
