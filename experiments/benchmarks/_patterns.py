@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import stats
 from sklearn.ensemble import ExtraTreesClassifier
+from torch import Tensor
 
 from scanwise.design import Budget, Menu, Protocol, ShotTable, make_scheme
 from scanwise.evidence import Interval
@@ -25,6 +27,7 @@ from scanwise.model import (
     TrainerSettings,
     fit_halves,
 )
+from scanwise.physics import fft2c, ifft2c
 from scanwise.search import LearnedSearch, SearchSpace
 
 Mask = NDArray[np.bool_]
@@ -44,6 +47,19 @@ def mask_of(shots: Sequence[int] | NDArray[np.int64], n: int) -> Mask:
 def protocol_of(mask: Mask) -> Protocol:
     """Return the protocol that takes each shot of a mask once."""
     return Protocol({"shots": mask.astype(int)})
+
+
+def lines_of(image: Tensor) -> Tensor:
+    """Return the lines of k-space of complex images ``(rows, y, x)``.
+
+    Shape ``(rows, lines, 2 * columns)``, real and imaginary parts in turn.
+    """
+    return torch.view_as_real(fft2c(image)).flatten(2)
+
+
+def image_of(lines: Tensor) -> Tensor:
+    """Return the complex images ``(rows, y, x)`` of lines as from `lines_of`."""
+    return ifft2c(torch.view_as_complex(lines.unflatten(2, (-1, 2)).contiguous()))
 
 
 def random_mask(n: int, take: int, rng: np.random.Generator) -> Mask:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from _patterns import image_of, lines_of
 from numpy.typing import NDArray
 
 from scanwise.model import Measurements
@@ -67,7 +68,7 @@ def image_problem(n: int, seed: int, n_coils: int) -> Measurements:
     """Return the same phantoms for reconstruction: lines of the coil-combined image, and that image, complex."""
     kspace, _ = phantom_kspace(n, seed, n_coils)
     image = combine_coils(ifft2c(torch.from_numpy(kspace)), _maps(n_coils))
-    lines = torch.view_as_real(fft2c(image)).flatten(2)
+    lines = lines_of(image)
     return Measurements(lines.numpy(), complex_image(lines).numpy(), "values", inverse=complex_image)
 
 
@@ -76,10 +77,9 @@ def complex_image(lines: torch.Tensor) -> torch.Tensor:
 
     Parameters
     ----------
-    lines : shape ``(phantoms, lines, 2 * columns)``, in turn as well; those not taken are 0.
+    lines : as from `lines_of`; those not taken are 0.
     """
-    kspace = torch.view_as_complex(lines.unflatten(2, (-1, 2)).contiguous())
-    return torch.view_as_real(ifft2c(kspace)).flatten(1)
+    return torch.view_as_real(image_of(lines)).flatten(1)
 
 
 _GAIN = 30.0

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from _patterns import image_of, lines_of
 from numpy.typing import NDArray
 from torch import Tensor
 
 from scanwise.design import ImagingModality
 from scanwise.model import Measurements
-from scanwise.physics import fft2c, ifft2c
 from scanwise.pipeline import Run
 
 
@@ -34,7 +34,7 @@ def image_of_lines(run: Run, name: str, patients: NDArray[np.int64]) -> Measurem
     measured = modality.measure(run.cohort.data(name, patients), modality.standard, np.random.default_rng(0))
     image = torch.from_numpy(modality.adjoint(measured))[:, 0]
     turned = image.mT if getattr(modality, "phase_axis", "y") == "x" else image
-    lines = torch.view_as_real(fft2c(turned)).flatten(2).float()
+    lines = lines_of(turned).float()
     return Measurements(lines.numpy(), real_image(lines).numpy(), "values", inverse=real_image)
 
 
@@ -43,6 +43,6 @@ def real_image(lines: Tensor) -> Tensor:
 
     Parameters
     ----------
-    lines : shape ``(patients, lines, 2 * columns)``, real and imaginary parts in turn; those not taken are 0.
+    lines : as from `lines_of`; those not taken are 0.
     """
-    return ifft2c(torch.view_as_complex(lines.unflatten(2, (-1, 2)).contiguous())).real.flatten(1)
+    return image_of(lines).real.flatten(1)
