@@ -28,7 +28,7 @@ from scanwise.model import (
     fit_halves,
 )
 from scanwise.physics import fft2c, ifft2c
-from scanwise.search import LearnedSearch, SearchSpace
+from scanwise.search import LearnedSearch, Objective, SearchSpace
 
 Mask = NDArray[np.bool_]
 Tells = Callable[[NDArray[np.int64]], NDArray[np.float64]]
@@ -130,6 +130,11 @@ def trees(problem: Measurements, rows: NDArray[np.int64], mask: Mask, seed: int)
     values = problem.values[:, mask].reshape(len(problem.values), -1)
     forest = ExtraTreesClassifier(300, random_state=seed).fit(values[rows], problem.target[rows])
     return lambda whom: forest.predict_proba(values[whom])
+
+
+def losses_of(objective: Objective, masks: Sequence[Mask]) -> NDArray[np.float64]:
+    """Return the mean loss of patterns, shape ``(masks,)``, of an objective that gives minus the loss of protocols."""
+    return -objective([protocol_of(mask) for mask in masks])
 
 
 def greedy(loss: Callable[[Sequence[Mask]], NDArray[np.float64]], n: int, take: int) -> list[int]:
@@ -269,7 +274,7 @@ class CrossJudged:
 
     def losses(self, masks: Sequence[Mask]) -> NDArray[np.float64]:
         """Return the mean loss of patterns, shape ``(masks,)``."""
-        return -self([protocol_of(mask) for mask in masks])
+        return losses_of(self, masks)
 
     def slopes(self, protocol: Protocol, rng: np.random.Generator) -> tuple[float, dict[str, NDArray[np.float64]]]:
         """Return the value of a protocol for some rows, and its slope in every count."""

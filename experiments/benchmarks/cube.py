@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _patterns import Clock, fit_subsets, greedy, mask_of, over_seeds, walk_peer
+from _patterns import Clock, fit_subsets, greedy, losses_of, mask_of, over_seeds, walk_peer
 from _result import Kept, Result, in_words, packed, parser, unpacked
 from numpy.typing import NDArray
 
@@ -127,7 +128,7 @@ def _one(
     clock.lap(f"{name}, {rows}: {OURS}")
     reader = fit_subsets(model, problem, learn, seed)
     some = np.random.default_rng(seed).permutation(learn)[:1000]
-    order = greedy(_loss(reader, problem, some), problem.n_shots, max(BUDGETS))
+    order = greedy(partial(losses_of, reader.on(some)), problem.n_shots, max(BUDGETS))
     rng = np.random.default_rng(seed)
     for n in BUDGETS:
         note("greedy, the same for all", n, reader.tell(mask_of(order[:n], problem.n_shots)[None], judge)[0])
@@ -141,18 +142,6 @@ def _one(
             note(method.upper(), n, guess[n - 1])
         clock.lap(f"{name}, {rows}: {method.upper()}")
     return right, error, seconds
-
-
-def _loss(
-    reader: Any, problem: Measurements, rows: NDArray[np.int64]
-) -> Callable[[Sequence[NDArray[np.bool_]]], NDArray[np.float64]]:
-    def loss(masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
-        told = reader.tell(np.stack(masks), rows)
-        own = np.take_along_axis(told, problem.target[rows][None, :, None], 2)[..., 0]
-        found: NDArray[np.float64] = -np.log(np.clip(own, 1e-6, 1)).mean(1)
-        return found
-
-    return loss
 
 
 def _calibration_error(told: NDArray[np.float32], label: NDArray[np.int64], bins: int = 10) -> float:

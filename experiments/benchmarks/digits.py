@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from _patterns import (
     Clock,
-    Mask,
     Tells,
     equispaced_mask,
     fit_peer,
     fit_subsets,
     greedy,
+    losses_of,
     mask_of,
     over_seeds,
     random_mask,
@@ -29,7 +29,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.tree import DecisionTreeClassifier
 
-from scanwise.model import Measurements, NeighbourModel, SubsetModel, SubsetReader
+from scanwise.model import Measurements, NeighbourModel, SubsetModel
 
 BUDGETS = (4, 7, 15)
 OURS = "neighbours, pixel by pixel (adaptive)"
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         clock.lap(OURS)
         network = fit_subsets(replace(NETWORK, steps=min(NETWORK.steps, options.steps)), problem, learn, seed)
         look = np.random.default_rng(seed).permutation(learn)[:500]
-        order = greedy(partial(_loss, network, rows=look, digit=digit), 64, max(BUDGETS))
+        order = greedy(partial(losses_of, network.on(look)), 64, max(BUDGETS))
         clock.lap("network and greedy growth")
         rng = np.random.default_rng(seed)
         for pixels in BUDGETS:
@@ -125,13 +125,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     result.note("Of the interval over splits and the interval over images the wider one is given.")
     return result.publish(options.out, patients="1,797 images, 360 judge", seeds=list(range(options.seeds)))
-
-
-def _loss(
-    network: SubsetReader, masks: Sequence[Mask], rows: NDArray[np.int64], digit: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    told = network.tell(np.stack(masks), rows)
-    return -np.log(told[:, np.arange(len(rows)), digit[rows]] + 1e-12).mean(1)
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         clock.lap(SEARCHED)
         judges = CrossJudged(peer, problem, learn, seed)
         clock.lap("networks that judge patterns")
-        grown = greedy(lambda some, judges=judges: judges.losses(some), SIDE, max(options.budgets))
+        grown = greedy(judges.losses, SIDE, max(options.budgets))
         masks["greedy growth"] = [mask_of(grown[:n], SIDE) for n in options.budgets]
         clock.lap("greedy growth")
         masks[LEARNED] = learned_masks(
