@@ -45,6 +45,8 @@ class UniformSearch(SinglePass):
 class SeparateSearch(SinglePass):
     """Find the best setting of every modality alone, at each share of its usual price, and put them together.
 
+    A modality that no setting makes so short is left out, and, as another protocol, in at its shortest.
+
     Parameters
     ----------
     shares : lengths as shares of the usual price of each modality's shots.
@@ -64,17 +66,21 @@ class SeparateSearch(SinglePass):
             book.told(done, len(lengths), f"{name} alone")
         together = []
         for share in self.shares:
-            counts = {}
+            within: dict[str, tuple[int, ...]] = {}
+            shortest: dict[str, tuple[int, ...]] = {}
             for name, settings in lengths.items():
-                within = {
+                valued = {
                     setting: value
-                    for setting, length in settings.items()
-                    if length <= share + _ROUNDING
-                    and (value := book.value(space.mandatory | Protocol({name: setting}))) is not None
+                    for setting in settings
+                    if (value := book.value(space.mandatory | Protocol({name: setting}))) is not None
                 }
-                if within:
-                    counts[name] = max(within, key=lambda setting: (within[setting], setting))
-            together.append(space.mandatory | Protocol(counts))
+                if not valued:
+                    continue
+                least = min(settings[setting] for setting in valued)
+                found = within if least <= share + _ROUNDING else shortest
+                fits = [one for one in valued if settings[one] <= max(share, least) + _ROUNDING]
+                found[name] = max(fits, key=lambda setting: (valued[setting], setting))
+            together += [space.mandatory | Protocol(within), space.mandatory | Protocol(within | shortest)]
         book.score(together)
         return f"the best of each modality alone, {len(self.shares)} lengths"
 

@@ -94,6 +94,14 @@ def test_the_best_of_each_modality_alone_is_put_together(menu):
     assert "a=1x3 b=1x2" in keys
 
 
+def test_a_modality_that_cannot_be_so_short_is_left_out_and_in_at_its_shortest(menu):
+    found = SeparateSearch(shares=(0.4,)).run(SearchSpace(menu), objective=additive, budget=FREE)
+
+    keys = [protocol.key for protocol in found.protocols]
+    assert "a=1,0x2" in keys
+    assert "a=1,0x2 b=1,0" in keys
+
+
 def test_what_is_enqueued_is_scored_first(menu):
     odd = Protocol({"a": [0, 1, 0]})
     found = UniformSearch().run(SearchSpace(menu), objective=additive, budget=FREE, enqueue=[odd])
