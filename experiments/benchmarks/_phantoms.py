@@ -14,6 +14,7 @@ SIDE = 64
 PLANTED = {"first": 7, "second": 15, "third": 24}
 """Spatial frequency along y of each diagnosis [cycles per field of view]; it is planted at plus and minus that."""
 PREVALENCE = 0.35
+"""Of each diagnosis where they are drawn independently."""
 NOISE = 1.0
 STRENGTH = {"first": 60.0, "second": 17.0, "third": 9.0}
 """Amplitude of a planted pattern in k-space, in units of the noise: more where bodies have more energy themselves."""
@@ -26,16 +27,22 @@ def planted_lines() -> NDArray[np.int64]:
     return np.sort([SIDE // 2 + sign * at for at in PLANTED.values() for sign in (-1, 1)])
 
 
-def phantom_kspace(n: int, seed: int, n_coils: int) -> tuple[NDArray[np.complex64], NDArray[np.int64]]:
+def phantom_kspace(
+    n: int, seed: int, n_coils: int, exclusive: bool = False
+) -> tuple[NDArray[np.complex64], NDArray[np.int64]]:
     """Return noisy k-space, ``(phantoms, coils, lines, columns)``, and diagnoses, ``(phantoms, 3)``.
 
     Bodies are ellipses with texture whose power falls with spatial frequency, and a smooth phase. A diagnosis adds a
     ripple along y somewhere in the body: its energy is around two lines, its place and phase are anyone's.
+    Diagnoses are drawn independently; exclusive ones are one at most per phantom, none as often as each.
     """
     rng = np.random.default_rng([seed, 0x7068])
     at = (np.arange(SIDE) - SIDE // 2) / SIDE
     y, x = at[:, None], at[None, :]
-    label = (rng.random((n, len(PLANTED))) < PREVALENCE).astype(np.int64)
+    if exclusive:
+        label = np.eye(len(PLANTED) + 1, len(PLANTED), dtype=np.int64)[rng.integers(len(PLANTED) + 1, size=n)]
+    else:
+        label = (rng.random((n, len(PLANTED))) < PREVALENCE).astype(np.int64)
     half = rng.uniform(0.28, 0.42, (n, 2, 1, 1))
     body = 1 / (1 + np.exp((np.hypot(y / half[:, 0], x / half[:, 1]) - 1) / 0.04))
     frequency = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.fftfreq(SIDE)[None]) * SIDE
@@ -57,16 +64,16 @@ def phantom_kspace(n: int, seed: int, n_coils: int) -> tuple[NDArray[np.complex6
     return (kspace + noise[0] + 1j * noise[1]).astype(np.complex64), label
 
 
-def line_problem(n: int, seed: int, n_coils: int) -> Measurements:
+def line_problem(n: int, seed: int, n_coils: int, exclusive: bool = False) -> Measurements:
     """Return phantoms whose measurements are lines, each told by the logarithm of its energy in bands of columns."""
-    kspace, label = phantom_kspace(n, seed, n_coils)
+    kspace, label = phantom_kspace(n, seed, n_coils, exclusive)
     energy = (np.abs(kspace) ** 2).sum(1).reshape(n, SIDE, BANDS, -1).mean(3)
     return Measurements(np.log(energy).astype(np.float32), label.astype(np.float32), "labels")
 
 
-def image_problem(n: int, seed: int, n_coils: int) -> Measurements:
+def image_problem(n: int, seed: int, n_coils: int, exclusive: bool = False) -> Measurements:
     """Return the same phantoms for reconstruction: lines of the coil-combined image, and that image, complex."""
-    kspace, _ = phantom_kspace(n, seed, n_coils)
+    kspace, _ = phantom_kspace(n, seed, n_coils, exclusive)
     image = combine_coils(ifft2c(torch.from_numpy(kspace)), _maps(n_coils))
     lines = lines_of(image)
     return Measurements(lines.numpy(), complex_image(lines).numpy(), "values", inverse=complex_image)

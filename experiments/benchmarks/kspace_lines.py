@@ -90,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli = parser(__doc__)
     cli.add_argument("--seeds", type=int, default=5)
     cli.add_argument("--coils", type=int, default=1)
+    cli.add_argument("--exclusive", action="store_true", help="one diagnosis at most per phantom")
     cli.add_argument("--phantoms", type=int, default=LEARN, help="phantoms that learn")
     cli.add_argument(
         "--steps", type=int, default=HEAD.steps, help="training steps of every network but the value network"
@@ -99,13 +100,15 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli.add_argument("--budgets", type=int, nargs="+", default=list(BUDGETS))
     options = cli.parse_args(arguments)
     name = "kspace_lines" if options.coils == 1 else f"kspace_lines_{options.coils}_coils"
+    if options.exclusive:
+        name += "_exclusive"
     result = Result(name, str(__doc__), arguments, script="kspace_lines")
     peer = replace(PEER, steps=min(PEER.steps, options.steps))
     image = replace(IMAGE, steps=min(IMAGE.steps, options.steps))
     clock = Clock()
     found = Found()
     for seed in range(options.seeds):
-        problem = line_problem(options.phantoms + JUDGE, seed, options.coils)
+        problem = line_problem(options.phantoms + JUDGE, seed, options.coils, options.exclusive)
         learn, judge = np.arange(options.phantoms), np.arange(options.phantoms, options.phantoms + JUDGE)
         found.labels.append(problem.target[judge])
         rng = np.random.default_rng([seed, 0x6C69])
@@ -131,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             judges, [float(n) for n in options.budgets], starts=[], seed=seed, swaps=options.swaps
         )
         clock.lap(LEARNED)
-        pictures = image_problem(options.phantoms, seed, options.coils)
+        pictures = image_problem(options.phantoms, seed, options.coils, options.exclusive)
         for method in ("LOUPE", "DPS"):
             masks[method] = [fit_peer(method.lower(), n, peer, problem, learn, seed)[0] for n in options.budgets]
             clock.lap(method)
@@ -168,11 +171,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         found.walked.append(_walk(few, learn, judge, seed, options))
         clock.lap(ADAPTIVE)
         print(f"seed {seed}: done", flush=True)
-    _tell(result, options.budgets, found)
+    _tell(result, options.budgets, found, options.exclusive)
     result.table(*clock.table("all seeds"))
     return result.publish(
         options.out,
-        patients=f"{options.phantoms} phantoms learn, {JUDGE} judge, {options.coils} coil(s)",
+        patients=f"{options.phantoms} phantoms learn, {JUDGE} judge, {options.coils} coil(s)"
+        + (", one diagnosis at most" if options.exclusive else ""),
         seeds=list(range(options.seeds)),
     )
 
@@ -216,7 +220,7 @@ def _walk(
     ]
 
 
-def _tell(result: Result, budgets: Sequence[int], found: Found) -> None:
+def _tell(result: Result, budgets: Sequence[int], found: Found, exclusive: bool) -> None:
     told, labels = found.told, found.labels
 
     def area(some: Sequence[NDArray[np.float64]]) -> float:
@@ -267,7 +271,12 @@ def _tell(result: Result, budgets: Sequence[int], found: Found) -> None:
             rows,
         )
     diagnoses = labels[0].shape[1]
-    if diagnoses in budgets:
+    if exclusive:
+        result.note(
+            "Every phantom has one diagnosis at most, each and none as often: a line that tells one also tells that "
+            "the lines of the others are not needed."
+        )
+    elif diagnoses in budgets:
         kind = max(PEERS, key=lambda one: area(told[one][diagnoses]))
         whole = area(told[kind][diagnoses])
         rows = []

@@ -166,13 +166,25 @@ def test_diffusion_channels_are_compared_by_number_and_by_minutes(script: Any, t
     assert len(next(iter(content["tables"].values()))) == 10
 
 
-def test_lines_of_kspace_are_found_and_walked(script: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("--exclusive",)])
+def test_lines_of_kspace_are_found_and_walked(script: Any, tmp_path: Path, more: tuple[str, ...]) -> None:
     tiny = ["--seeds", "1", "--steps", "10", "--walk-steps", "10", "--swaps", "0", "--phantoms", "60"]
-    content = script("kspace_lines").main([*tiny, "--budgets", "3", "8", "--out", str(tmp_path)])
-    check(content, tmp_path, "kspace_lines", 7)
+    content = script("kspace_lines").main([*tiny, *more, "--budgets", "3", "8", "--out", str(tmp_path)])
+    check(content, tmp_path, "kspace_lines_exclusive" if more else "kspace_lines", 7)
+    assert any("left out by chance" in title for title in content["tables"]) is not bool(more)
     assert [len(rows) for title, rows in content["tables"].items() if "AUROC" in title or "same" in title] == [11, 11]
     (walked,) = (rows for title, rows in content["tables"].items() if "a regression for every subset" in title)
     assert [row["lines of others"] for row in walked] == [3, 8]
+
+
+def test_exclusive_diagnoses_are_one_at_most_and_planted_the_same(script: Any) -> None:
+    phantoms = script("_phantoms")
+    kspace, label = phantoms.phantom_kspace(40, 0, 1, exclusive=True)
+    assert set(label.sum(1)) == {0, 1}
+    energy = (np.abs(kspace[:, 0]) ** 2).mean(2)
+    for which, cycles in enumerate(phantoms.PLANTED.values()):
+        told = energy[:, phantoms.SIDE // 2 + cycles]
+        assert told[label[:, which] == 1].mean() > told[label[:, which] == 0].mean()
 
 
 def test_growth_by_least_squares_takes_what_the_ones_before_do_not_say(script: Any) -> None:
