@@ -29,9 +29,11 @@ from _patterns import (
 from _phantoms import SIDE, image_problem, line_problem, planted_lines
 from _result import Result, in_words, parser
 from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
 
 from scanwise.evidence import Interval, auc_of_rows
-from scanwise.model import Actions, Measurements, RidgeModel, RidgePolicy, SubsetModel, ValueModel
+from scanwise.model import Actions, Measurements, RidgeModel, RidgePolicy, RidgeReader, SubsetModel, ValueModel
 
 BUDGETS = (3, 5, 8, 16)
 LEARN, JUDGE = 2500, 500
@@ -51,6 +53,7 @@ ADAPTIVE, REGRESSED = "line by line, value network", "line by line, a regression
 LEFT, AIM = 0.85, 0.98
 """Share of the lines of others that is left, and share of these that is aimed at on the phantoms that learn."""
 PEERS = ("LOUPE", "DPS", "greedy growth")
+NEIGHBOUR = "nearest neighbour (SUNO)"
 RECONSTRUCTED = ("LOUPE for the image", "DPS for the image")
 HINDSIGHT = {3: (2, SIDE), 5: (4, 12)}
 """Per number of lines, how many are 15 % fewer, and among how many lines all sets of so many are tried in hindsight."""
@@ -150,9 +153,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 found.by_network.setdefault(kind, {}).setdefault(n, []).append(next(networks).astype(np.float64))
                 found.told.setdefault(kind, {}).setdefault(n, []).append(ridge.tell(mask[None], judge)[0])
                 found.patterns.setdefault(kind, {}).setdefault(n, []).append(mask)
+        clock.lap("head that reads all patterns")
+        for n in options.budgets:
+            own = _of_neighbours(judges, problem, learn, judge, n)
+            found.told.setdefault(NEIGHBOUR, {}).setdefault(n, []).append(_read_each(ridge, own, judge))
+        clock.lap(NEIGHBOUR)
         for n in set(numbers) - set(options.budgets):
             found.told[SEARCHED].setdefault(n, []).append(ridge.tell(searched[n][None], judge)[0])
-        clock.lap("head that reads all patterns")
         ranked = [*order, *(line for line in range(SIDE) if line not in order)]
         for n, (fewer, among) in HINDSIGHT.items():
             if n in options.budgets:
@@ -179,6 +186,61 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         + (", one diagnosis at most" if options.exclusive else ""),
         seeds=list(range(options.seeds)),
     )
+
+
+def _of_neighbours(
+    judges: CrossJudged, problem: Measurements, learn: NDArray[np.int64], judge: NDArray[np.int64], take: int
+) -> Mask:
+    """Return lines of every judging phantom: the centre, then those of the learning phantom that is most alike there.
+
+    A quarter of the lines, one at least, is taken around the centre (SUNO, Gautam 2025). Every learning phantom has
+    lines of its own: one after the other, each the one that lowers its own log-loss most, by the network that has not
+    seen it.
+
+    Parameters
+    ----------
+    judges : networks that read any subset, each with learning phantoms it has not seen.
+    problem : all phantoms, with labels.
+    learn, judge : rows.
+    take : lines per phantom.
+
+    Returns
+    -------
+    masks : shape ``(judging phantoms, lines)``.
+
+    References
+    ----------
+    Gautam S, Li A, Seiberlich N, Fessler JA, Ravishankar S. Scan-adaptive MRI undersampling using neighbor-based
+    optimization (SUNO). arXiv:2501.09799.
+    """
+    centre = _centre(max(1, take // 4))
+    own = np.zeros((len(problem.target), SIDE), dtype=bool)
+    own[learn] = centre
+    for reader, rows in judges.judged:
+        for _ in range(take - int(centre.sum())):
+            losses = np.full((len(rows), SIDE), np.inf)
+            for line in range(SIDE):
+                masks = own[rows]
+                masks[:, line] = True
+                told = np.clip(reader.tell_each(masks, rows), 1e-6, 1 - 1e-6)
+                losses[:, line] = -np.log(np.where(problem.target[rows] > 0, told, 1 - told)).sum(1)
+            losses[own[rows]] = np.inf
+            own[rows, losses.argmin(1)] = True
+    seen = problem.values[:, centre].reshape(len(own), -1)
+    seen = StandardScaler().fit(seen[learn]).transform(seen)
+    nearest = NearestNeighbors(n_neighbors=1).fit(seen[learn]).kneighbors(seen[judge], return_distance=False)
+    found: Mask = own[learn[nearest[:, 0]]]
+    return found
+
+
+def _read_each(ridge: RidgeReader, masks: Mask, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return what regressions tell where every row has a pattern of its own, shape ``(rows, labels)``."""
+    patterns, which = np.unique(masks, axis=0, return_inverse=True)
+    told = [ridge.tell(pattern[None], rows[which == at])[0] for at, pattern in enumerate(patterns)]
+    order = np.argsort(which, kind="stable")
+    found = np.empty((len(rows), told[0].shape[1]))
+    found[order] = np.concatenate(told)
+    return found
 
 
 def _regressed(policy: RidgePolicy, firsts: Iterable[Mask], mean: float, judge: NDArray[np.int64]) -> Walked:
@@ -348,6 +410,12 @@ def _tell(result: Result, budgets: Sequence[int], found: Found, exclusive: bool)
         "then, as long as it is worth the price, the line that is expected to take most off its square error, "
         "regressed on what is told of it so far (`RidgePolicy`). Price and first pattern are those with the smallest "
         f"error of leaving one phantom out, at {100 * AIM:.0f} % of the lines allowed on average."
+    )
+    result.note(
+        f"{NEIGHBOUR}: a quarter of the lines around the centre, then those that lowered most the log-loss of the "
+        "learning phantom that is most alike there; every pattern is read by a regression of its own. Greedy growth "
+        "takes the line that tells most beyond those taken, by the log-loss of a network that reads any subset: greedy "
+        "mutual information."
     )
     result.note(
         "For the image: lines and image are complex; the network fills in lines that were not taken, the inverse "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 
 from scanwise.artifacts import read_json
 from scanwise.errors import ScanwiseError
+from scanwise.model import Measurements
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "experiments" / "benchmarks"
 DATA = Path(os.environ.get("SCANWISE_DATA", "../shared/data"))
@@ -172,9 +173,30 @@ def test_lines_of_kspace_are_found_and_walked(script: Any, tmp_path: Path, more:
     content = script("kspace_lines").main([*tiny, *more, "--budgets", "3", "8", "--out", str(tmp_path)])
     check(content, tmp_path, "kspace_lines_exclusive" if more else "kspace_lines", 7)
     assert any("left out by chance" in title for title in content["tables"]) is not bool(more)
-    assert [len(rows) for title, rows in content["tables"].items() if "AUROC" in title or "same" in title] == [11, 11]
+    assert [len(rows) for title, rows in content["tables"].items() if "AUROC" in title or "same" in title] == [12, 11]
     (walked,) = (rows for title, rows in content["tables"].items() if "a regression for every subset" in title)
     assert [row["lines of others"] for row in walked] == [3, 8]
+
+
+def test_lines_of_the_most_alike_phantom_are_taken(script: Any) -> None:
+    lines = script("kspace_lines")
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(40, lines.SIDE, 2)).astype(np.float32)
+    values[20:] = values[:20]
+    problem = Measurements(values, (rng.random((40, 3)) < 0.5).astype(np.float32), "labels")
+
+    class Reader:
+        def tell_each(self, taken: Any, rows: Any) -> Any:
+            told = 0.5 + 0.1 * taken[np.arange(len(rows)), rows][:, None] + 0.05 * taken[:, [60]]
+            return np.where(problem.target[rows] > 0, told, 1 - told)
+
+    judges = SimpleNamespace(judged=[(Reader(), np.arange(0, 20, 2)), (Reader(), np.arange(1, 20, 2))])
+    masks = lines._of_neighbours(judges, problem, np.arange(20), np.arange(20, 40), 3)
+    assert [set(np.flatnonzero(mask)) for mask in masks] == [{lines.SIDE // 2, row, 60} for row in range(20)]
+    ridge = lines.RidgeModel().fit(problem, np.arange(20))
+    each = lines._read_each(ridge, masks[::-1], np.arange(39, 19, -1))
+    alone = [ridge.tell(masks[at][None], [20 + at])[0, 0] for at in range(19, -1, -1)]
+    assert np.allclose(each, alone)
 
 
 def test_exclusive_diagnoses_are_one_at_most_and_planted_the_same(script: Any) -> None:
