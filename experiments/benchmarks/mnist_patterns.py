@@ -22,9 +22,9 @@ from _patterns import (
     fit_subsets,
     greedy_linear,
     learned_masks,
+    losses_of,
     mask_of,
     over_seeds,
-    protocol_of,
     random_mask,
     reads,
 )
@@ -225,11 +225,11 @@ def best_read(
 ) -> Mask:
     """Return the pattern whose own network, learned half as long from some rows, tells others best."""
     half_as_long = replace(settings, steps=max(1, settings.steps // 2))
-    values = []
+    losses = []
     for mask in masks:
         reader = fit_subsets(half_as_long, problem, taught, seed, mask[None])
-        values.append(float(reader.on(aside)([protocol_of(mask)])[0]))
-    return masks[int(np.argmax(values))]
+        losses.append(losses_of(reader.on(aside), [mask])[0])
+    return masks[int(np.argmin(losses))]
 
 
 def _distance() -> NDArray[np.float64]:
