@@ -33,11 +33,13 @@ from scanwise.search import LearnedSearch, Objective, SearchSpace
 Mask = NDArray[np.bool_]
 Tells = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 """What somebody who was given a pattern tells of rows: probabilities or values, shape ``(rows, outputs)``."""
+Grown = Callable[[Mask], NDArray[np.float64]]
+"""The loss of a pattern with each further shot, shape ``(shots,)``; infinite where a shot is taken."""
 
 TRAINER = TrainerSettings(threads=1, log=False)
 
 
-def mask_of(shots: Sequence[int] | NDArray[np.int64], n: int) -> Mask:
+def mask_of(shots: Sequence[int | np.integer] | NDArray[np.int64], n: int) -> Mask:
     """Return the mask of some of n shots."""
     mask = np.zeros(n, dtype=bool)
     mask[np.asarray(shots, dtype=np.int64)] = True
@@ -137,31 +139,37 @@ def losses_of(objective: Objective, masks: Sequence[Mask]) -> NDArray[np.float64
     return -objective([protocol_of(mask) for mask in masks])
 
 
-def greedy(loss: Callable[[Sequence[Mask]], NDArray[np.float64]], n: int, take: int) -> list[int]:
+def one_more(loss: Callable[[Sequence[Mask]], NDArray[np.float64]]) -> Grown:
+    """Return what gives the loss of a pattern with each further shot, of what gives that of any pattern."""
+
+    def grown(mask: Mask) -> NDArray[np.float64]:
+        left = np.flatnonzero(~mask)
+        found = np.full(len(mask), np.inf)
+        found[left] = loss([mask | mask_of([shot], len(mask)) for shot in left])
+        return found
+
+    return grown
+
+
+def greedy(grown: Grown, n: int, take: int) -> list[int]:
     """Return shots in the order of forward selection: each time the one that lowers the loss most."""
     order: list[int] = []
     for _ in range(take):
-        left = [shot for shot in range(n) if shot not in order]
-        losses = loss([mask_of([*order, shot], n) for shot in left])
-        order.append(left[int(np.argmin(losses))])
+        order.append(int(np.argmin(grown(mask_of(order, n)))))
     return order
 
 
-def exchange(loss: Callable[[Sequence[Mask]], NDArray[np.float64]], mask: Mask, rounds: int = 20) -> Mask:
+def exchange(grown: Grown, mask: Mask, rounds: int = 20) -> Mask:
     """Exchange one shot for another, the best pair first, while that lowers the loss (Fedorov 1972)."""
-    (best,) = loss([mask])
     for _ in range(rounds):
-        others = []
-        for taken in np.flatnonzero(mask):
-            for left in np.flatnonzero(~mask):
-                other = mask.copy()
-                other[taken], other[left] = False, True
-                others.append(other)
-        losses = loss(others)
-        at = int(losses.argmin())
-        if losses[at] >= best:
+        taken = np.flatnonzero(mask)
+        losses = np.stack([grown(mask & ~mask_of([shot], len(mask))) for shot in taken])
+        now = losses[0, taken[0]]
+        losses[np.arange(len(taken)), taken] = np.inf
+        out, into = np.unravel_index(losses.argmin(), losses.shape)
+        if losses[out, into] >= now:
             break
-        best, mask = losses[at], others[at]
+        mask = (mask & ~mask_of([taken[out]], len(mask))) | mask_of([into], len(mask))
     return mask
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from _patterns import image_of, lines_of
@@ -27,23 +29,44 @@ def planted_lines() -> NDArray[np.int64]:
     return np.sort([SIDE // 2 + sign * at for at in PLANTED.values() for sign in (-1, 1)])
 
 
-def phantom_kspace(
-    n: int, seed: int, n_coils: int, exclusive: bool = False
-) -> tuple[NDArray[np.complex64], NDArray[np.int64]]:
+@dataclass(frozen=True)
+class Phantoms:
+    """How phantoms are drawn.
+
+    Parameters
+    ----------
+    n_coils : receive coils; one sees all alike.
+    exclusive : one diagnosis at most per phantom, none as often as each; otherwise they are drawn independently.
+    strength : times the amplitudes of `STRENGTH`.
+    """
+
+    n_coils: int = 1
+    exclusive: bool = False
+    strength: float = 1.0
+
+    def bodies(self, n: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64], np.random.Generator]:
+        """Return diagnoses, ``(phantoms, 3)``, half axes of bodies [share of the field of view], ``(phantoms, 2)``.
+
+        The generator draws what else there is.
+        """
+        rng = np.random.default_rng([seed, 0x7068])
+        if self.exclusive:
+            label = np.eye(len(PLANTED) + 1, len(PLANTED), dtype=np.int64)[rng.integers(len(PLANTED) + 1, size=n)]
+        else:
+            label = (rng.random((n, len(PLANTED))) < PREVALENCE).astype(np.int64)
+        return label, rng.uniform(0.28, 0.42, (n, 2)), rng
+
+
+def phantom_kspace(n: int, seed: int, kind: Phantoms) -> tuple[NDArray[np.complex64], NDArray[np.int64]]:
     """Return noisy k-space, ``(phantoms, coils, lines, columns)``, and diagnoses, ``(phantoms, 3)``.
 
     Bodies are ellipses with texture whose power falls with spatial frequency, and a smooth phase. A diagnosis adds a
     ripple along y somewhere in the body: its energy is around two lines, its place and phase are anyone's.
-    Diagnoses are drawn independently; exclusive ones are one at most per phantom, none as often as each.
     """
-    rng = np.random.default_rng([seed, 0x7068])
+    label, half, rng = kind.bodies(n, seed)
     at = (np.arange(SIDE) - SIDE // 2) / SIDE
     y, x = at[:, None], at[None, :]
-    if exclusive:
-        label = np.eye(len(PLANTED) + 1, len(PLANTED), dtype=np.int64)[rng.integers(len(PLANTED) + 1, size=n)]
-    else:
-        label = (rng.random((n, len(PLANTED))) < PREVALENCE).astype(np.int64)
-    half = rng.uniform(0.28, 0.42, (n, 2, 1, 1))
+    half = half[:, :, None, None]
     body = 1 / (1 + np.exp((np.hypot(y / half[:, 0], x / half[:, 1]) - 1) / 0.04))
     frequency = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.fftfreq(SIDE)[None]) * SIDE
     power = 1 / (1 + (frequency / 2) ** 2) ** 0.75
@@ -56,25 +79,26 @@ def phantom_kspace(
         centre = rng.uniform(-0.12, 0.12, (n, 2, 1, 1))
         window = np.exp(-((y - centre[:, 0]) ** 2 + (x - centre[:, 1]) ** 2) / (2 * 0.16**2))
         ripple = np.cos(2 * np.pi * cycles * y + rng.uniform(0, 2 * np.pi, (n, 1, 1))) * window
-        ripple *= STRENGTH[name] * rng.uniform(0.6, 1.4, (n, 1, 1)) / np.linalg.norm(ripple, axis=(1, 2), keepdims=True)
+        amplitude = kind.strength * STRENGTH[name] * rng.uniform(0.6, 1.4, (n, 1, 1))
+        ripple *= amplitude / np.linalg.norm(ripple, axis=(1, 2), keepdims=True)
         image = image + label[:, which, None, None] * ripple / _GAIN
-    coil_images = torch.from_numpy((_GAIN * image * phase).astype(np.complex64))[:, None] * _maps(n_coils)
+    coil_images = torch.from_numpy((_GAIN * image * phase).astype(np.complex64))[:, None] * _maps(kind.n_coils)
     kspace = fft2c(coil_images).numpy()
     noise = rng.normal(size=(2, *kspace.shape)) * NOISE / 2**0.5
     return (kspace + noise[0] + 1j * noise[1]).astype(np.complex64), label
 
 
-def line_problem(n: int, seed: int, n_coils: int, exclusive: bool = False) -> Measurements:
+def line_problem(n: int, seed: int, kind: Phantoms) -> Measurements:
     """Return phantoms whose measurements are lines, each told by the logarithm of its energy in bands of columns."""
-    kspace, label = phantom_kspace(n, seed, n_coils, exclusive)
+    kspace, label = phantom_kspace(n, seed, kind)
     energy = (np.abs(kspace) ** 2).sum(1).reshape(n, SIDE, BANDS, -1).mean(3)
     return Measurements(np.log(energy).astype(np.float32), label.astype(np.float32), "labels")
 
 
-def image_problem(n: int, seed: int, n_coils: int, exclusive: bool = False) -> Measurements:
+def image_problem(n: int, seed: int, kind: Phantoms) -> Measurements:
     """Return the same phantoms for reconstruction: lines of the coil-combined image, and that image, complex."""
-    kspace, _ = phantom_kspace(n, seed, n_coils, exclusive)
-    image = combine_coils(ifft2c(torch.from_numpy(kspace)), _maps(n_coils))
+    kspace, _ = phantom_kspace(n, seed, kind)
+    image = combine_coils(ifft2c(torch.from_numpy(kspace)), _maps(kind.n_coils))
     lines = lines_of(image)
     return Measurements(lines.numpy(), complex_image(lines).numpy(), "values", inverse=complex_image)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _patterns import Clock, fit_subsets, greedy, losses_of, mask_of, over_seeds, walk_peer
+from _patterns import Clock, fit_subsets, greedy, losses_of, mask_of, one_more, over_seeds, walk_peer
 from _result import Kept, Result, in_words, packed, parser, unpacked
 from numpy.typing import NDArray
 
@@ -128,7 +128,7 @@ def _one(
     clock.lap(f"{name}, {rows}: {OURS}")
     reader = fit_subsets(model, problem, learn, seed)
     some = np.random.default_rng(seed).permutation(learn)[:1000]
-    order = greedy(partial(losses_of, reader.on(some)), problem.n_shots, max(BUDGETS))
+    order = greedy(one_more(partial(losses_of, reader.on(some))), problem.n_shots, max(BUDGETS))
     rng = np.random.default_rng(seed)
     for n in BUDGETS:
         note("greedy, the same for all", n, reader.tell(mask_of(order[:n], problem.n_shots)[None], judge)[0])

@@ -18,6 +18,7 @@ from _patterns import (
     greedy,
     losses_of,
     mask_of,
+    one_more,
     over_seeds,
     random_mask,
     reads,
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         clock.lap(OURS)
         network = fit_subsets(replace(NETWORK, steps=min(NETWORK.steps, options.steps)), problem, learn, seed)
         look = np.random.default_rng(seed).permutation(learn)[:500]
-        order = greedy(partial(losses_of, network.on(look)), 64, max(BUDGETS))
+        order = greedy(one_more(partial(losses_of, network.on(look))), 64, max(BUDGETS))
         clock.lap("network and greedy growth")
         rng = np.random.default_rng(seed)
         for pixels in BUDGETS:

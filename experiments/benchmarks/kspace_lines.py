@@ -23,12 +23,14 @@ from _patterns import (
     greedy,
     learned_masks,
     mask_of,
+    one_more,
     over_seeds,
     random_mask,
 )
-from _phantoms import SIDE, image_problem, line_problem, planted_lines
+from _phantoms import SIDE, Phantoms, image_problem, line_problem, planted_lines
 from _result import Result, in_words, parser
 from numpy.typing import NDArray
+from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
@@ -59,6 +61,9 @@ HINDSIGHT = {3: (2, SIDE), 5: (4, 12)}
 """Per number of lines, how many are 15 % fewer, and among how many lines all sets of so many are tried in hindsight."""
 OTHER_NUMBERS = (2, 4, 6, 7, 10, 13)
 """Further numbers of lines at which patterns are searched, to see how few will do."""
+BY_CHANCE, KNOWINGLY = "by chance", "by what all other lines and the size of the body foretell"
+STUDIED = 10_000
+"""Further phantoms from which the latter is learned."""
 Told = dict[str, dict[int, list[NDArray[np.float64]]]]
 Walked = tuple[float, NDArray[np.float64]]
 """Lines on average, and what is told of the phantoms that judge."""
@@ -76,6 +81,7 @@ class Found:
     walked : the value network, per price weight.
     regressed : a regression for every subset, per number of lines of the others.
     hindsight : the most that fewer lines could tell, per number of lines of the others.
+    left_out : what one line per diagnosis tells where a share of them is left out, per way to choose them.
     """
 
     labels: list[NDArray[np.float32]] = field(default_factory=list)
@@ -85,6 +91,7 @@ class Found:
     walked: list[list[Walked]] = field(default_factory=list)
     regressed: dict[int, list[Walked]] = field(default_factory=dict)
     hindsight: dict[int, list[NDArray[np.float64]]] = field(default_factory=dict)
+    left_out: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -94,6 +101,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli.add_argument("--seeds", type=int, default=5)
     cli.add_argument("--coils", type=int, default=1)
     cli.add_argument("--exclusive", action="store_true", help="one diagnosis at most per phantom")
+    cli.add_argument("--strength", type=float, default=1.0, help="times the amplitude of what is planted")
+    cli.add_argument("--studied", type=int, default=STUDIED, help="further phantoms that tell what can be foretold")
     cli.add_argument("--phantoms", type=int, default=LEARN, help="phantoms that learn")
     cli.add_argument(
         "--steps", type=int, default=HEAD.steps, help="training steps of every network but the value network"
@@ -102,16 +111,19 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     cli.add_argument("--swaps", type=int, default=40, help="swaps at most per pattern")
     cli.add_argument("--budgets", type=int, nargs="+", default=list(BUDGETS))
     options = cli.parse_args(arguments)
-    name = "kspace_lines" if options.coils == 1 else f"kspace_lines_{options.coils}_coils"
-    if options.exclusive:
+    drawn = Phantoms(options.coils, options.exclusive, options.strength)
+    name = "kspace_lines" if drawn.n_coils == 1 else f"kspace_lines_{drawn.n_coils}_coils"
+    if drawn.exclusive:
         name += "_exclusive"
+    if drawn.strength != 1.0:
+        name += f"_{100 * drawn.strength:.0f}_percent"
     result = Result(name, str(__doc__), arguments, script="kspace_lines")
     peer = replace(PEER, steps=min(PEER.steps, options.steps))
     image = replace(IMAGE, steps=min(IMAGE.steps, options.steps))
     clock = Clock()
     found = Found()
     for seed in range(options.seeds):
-        problem = line_problem(options.phantoms + JUDGE, seed, options.coils, options.exclusive)
+        problem = line_problem(options.phantoms + JUDGE, seed, drawn)
         learn, judge = np.arange(options.phantoms), np.arange(options.phantoms, options.phantoms + JUDGE)
         found.labels.append(problem.target[judge])
         rng = np.random.default_rng([seed, 0x6C69])
@@ -123,21 +135,21 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         }
         clock.lap("")
         ridge = RidgeModel().fit(problem, learn)
-        order = greedy(ridge.losses, SIDE, max(options.budgets))
+        order = greedy(ridge.with_one_more, SIDE, max(options.budgets))
         numbers = sorted({*options.budgets, *(n for n in OTHER_NUMBERS if n < max(options.budgets))})
-        searched = {n: exchange(ridge.losses, mask_of(order[:n], SIDE), options.swaps) for n in numbers}
+        searched = {n: exchange(ridge.with_one_more, mask_of(order[:n], SIDE), options.swaps) for n in numbers}
         masks[SEARCHED] = [searched[n] for n in options.budgets]
         clock.lap(SEARCHED)
         judges = CrossJudged(peer, problem, learn, seed)
         clock.lap("networks that judge patterns")
-        grown = greedy(judges.losses, SIDE, max(options.budgets))
+        grown = greedy(one_more(judges.losses), SIDE, max(options.budgets))
         masks["greedy growth"] = [mask_of(grown[:n], SIDE) for n in options.budgets]
         clock.lap("greedy growth")
         masks[LEARNED] = learned_masks(
             judges, [float(n) for n in options.budgets], starts=[], seed=seed, swaps=options.swaps
         )
         clock.lap(LEARNED)
-        pictures = image_problem(options.phantoms, seed, options.coils, options.exclusive)
+        pictures = image_problem(options.phantoms, seed, drawn)
         for method in ("LOUPE", "DPS"):
             masks[method] = [fit_peer(method.lower(), n, peer, problem, learn, seed)[0] for n in options.budgets]
             clock.lap(method)
@@ -168,6 +180,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 best = max(any_set, key=lambda one: _area(one, found.labels[-1]))
                 found.hindsight.setdefault(n, []).append(best)
         clock.lap("best in hindsight")
+        diagnoses = problem.n_outputs
+        if diagnoses in options.budgets and not drawn.exclusive:
+            (each,) = (mask for n, mask in zip(options.budgets, masks["greedy growth"], strict=True) if n == diagnoses)
+            for how, one in _left_out(each, problem, learn, judge, seed, drawn, options.studied).items():
+                found.left_out.setdefault(how, []).append(one)
+            clock.lap("lines left out by what can be foretold")
         policy = RidgePolicy(ridge, order[:SHORT_LIST])
         for n in options.budgets:
             if LEFT * n < SHORT_LIST:
@@ -178,12 +196,24 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         found.walked.append(_walk(few, learn, judge, seed, options))
         clock.lap(ADAPTIVE)
         print(f"seed {seed}: done", flush=True)
-    _tell(result, options.budgets, found, options.exclusive)
+    _tell(result, options.budgets, found, drawn)
+    mine = clock.seconds[SEARCHED] + clock.seconds[REGRESSED]
+    others = {
+        "LOUPE": clock.seconds["LOUPE"],
+        "DPS": clock.seconds["DPS"],
+        "greedy growth": clock.seconds["networks that judge patterns"] + clock.seconds["greedy growth"],
+    }
+    result.target(
+        "all numbers of lines searched, and line by line: no more processor seconds than any of the others",
+        f"{mine:.0f} ({', '.join(f'{kind} {spent:.0f}' for kind, spent in others.items())})",
+        mine <= min(others.values()),
+    )
     result.table(*clock.table("all seeds"))
     return result.publish(
         options.out,
         patients=f"{options.phantoms} phantoms learn, {JUDGE} judge, {options.coils} coil(s)"
-        + (", one diagnosis at most" if options.exclusive else ""),
+        + (", one diagnosis at most" if drawn.exclusive else "")
+        + (f", planted {drawn.strength:g} times as strongly" if drawn.strength != 1.0 else ""),
         seeds=list(range(options.seeds)),
     )
 
@@ -282,7 +312,7 @@ def _walk(
     ]
 
 
-def _tell(result: Result, budgets: Sequence[int], found: Found, exclusive: bool) -> None:
+def _tell(result: Result, budgets: Sequence[int], found: Found, drawn: Phantoms) -> None:
     told, labels = found.told, found.labels
 
     def area(some: Sequence[NDArray[np.float64]]) -> float:
@@ -332,28 +362,27 @@ def _tell(result: Result, budgets: Sequence[int], found: Found, exclusive: bool)
             ["lines", "of", "AUROC", "less best static learned by others", "difference"],
             rows,
         )
-    diagnoses = labels[0].shape[1]
-    if exclusive:
+    if drawn.exclusive:
         result.note(
             "Every phantom has one diagnosis at most, each and none as often: a line that tells one also tells that "
             "the lines of the others are not needed."
         )
-    elif diagnoses in budgets:
-        kind = max(PEERS, key=lambda one: area(told[one][diagnoses]))
-        whole = area(told[kind][diagnoses])
+    elif found.left_out:
+        diagnoses = labels[0].shape[1]
         rows = []
-        for left in (1.0, 0.95, 0.9, LEFT, 0.8):
-            some = [_left_out(one, label, left) for one, label in zip(told[kind][diagnoses], labels, strict=True)]
-            rows.append([f"{left * diagnoses:.2f}", f"{np.mean(some):.3f}", f"{np.mean(some) - whole:+.3f}"])
+        for how, some in found.left_out.items():
+            gap = _difference(some, told["greedy growth"][diagnoses], labels)
+            rows.append([how, f"{LEFT * diagnoses:.2f}", f"{area(some):.3f}", in_words(gap, signed=True)])
         result.table(
-            f"{kind}, {diagnoses} lines, one per diagnosis, if lines are left out by chance (read as well as can be)",
-            ["lines on average", "AUROC", "difference"],
+            f"Greedy growth, {diagnoses} lines, one per diagnosis: if {100 * (1 - LEFT):.0f} % of them are left out",
+            ["chosen", "lines on average", "AUROC", "difference"],
             rows,
         )
         result.note(
             "Diagnoses are drawn independently, and each has lines of its own: what is measured of one does not tell "
-            "which phantoms can do without the line of another. With one line per diagnosis, no policy leaves "
-            "out lines better than by chance."
+            "which phantoms can do without the line of another. What can be foretold is how much body there is at a "
+            "line; all of that is known above, from further phantoms, and a diagnosis without its line is told "
+            "as is best on the phantoms that judge. It is the most that a policy among these lines can reach."
         )
     planted = planted_lines()
     large = [n for n in budgets if n >= len(planted)]
@@ -431,20 +460,55 @@ def _area(told: NDArray[np.float64], label: NDArray[np.float32]) -> float:
     )
 
 
-def _left_out(told: NDArray[np.float64], label: NDArray[np.float32], left: float) -> float:
-    """Return the AUROC, mean over diagnoses, if only a share of phantoms, drawn by chance, has the line of each.
+def _left_out(
+    mask: Mask,
+    problem: Measurements,
+    learn: NDArray[np.int64],
+    judge: NDArray[np.int64],
+    seed: int,
+    drawn: Phantoms,
+    studied: int,
+) -> dict[str, NDArray[np.float64]]:
+    """Return what one line per diagnosis tells of the judging phantoms if so many lines are left out as others allow.
 
-    All others are told the same, chosen on these phantoms: they win 1 + J of two pairs with those that have the line,
-    where J is the index of Youden (1950), and half of the pairs with one another.
+    Either by chance, or those that are expected to lower the square error least. The expectation is learned from
+    further phantoms (extra-trees), from more than any policy knows when it decides on a line: the energies of all other
+    lines of the pattern, and the half axes of the body. A diagnosis without its line is told the same for all, whatever
+    is best on the phantoms that judge. So the latter is the most that policies among these lines can reach where
+    diagnoses are independent.
+
+    Parameters
+    ----------
+    mask : as many lines as diagnoses.
+    problem, learn, judge, seed, drawn : of the benchmark.
+    studied : how many further phantoms.
     """
-    areas = []
-    for at in range(label.shape[1]):
-        sick = label[:, at] == 1
-        cuts = np.unique(told[:, at])
-        youden = max(float(np.mean(told[sick, at] > cut) - np.mean(told[~sick, at] > cut)) for cut in cuts)
-        whole = auc_of_rows(sick.astype(np.int64), told[None, :, at])[0]
-        areas.append(left**2 * whole + left * (1 - left) * (1 + youden) + (1 - left) ** 2 / 2)
-    return float(np.mean(areas))
+    further = line_problem(studied, seed + STUDIED, drawn)
+    every = Measurements(
+        np.concatenate([problem.values, further.values]), np.concatenate([problem.target, further.target]), problem.kind
+    )
+    reader = RidgeModel().fit(every, learn)
+    rows = np.concatenate([judge, np.arange(len(problem.values), len(every.values))])
+    half = np.concatenate([drawn.bodies(len(problem.values), seed)[1][judge], drawn.bodies(studied, seed + STUDIED)[1]])
+    (told,) = reader.tell(mask[None], rows)
+    truth, lines, here = every.target[rows], np.flatnonzero(mask), len(judge)
+    expected, diagnosis = [], []
+    for line in lines:
+        others = mask & ~mask_of([line], SIDE)
+        gain = (reader.tell(others[None], rows)[0] - truth) ** 2 - (told - truth) ** 2
+        known = np.concatenate([every.values[rows][:, others].reshape(len(rows), -1), half], axis=1)
+        trees = ExtraTreesRegressor(100, min_samples_leaf=40, random_state=seed)
+        expected.append(trees.fit(known[here:], gain[here:].sum(1)).predict(known[:here]))
+        diagnosis.append(int(gain.mean(0).argmax()))
+    rng = np.random.default_rng([seed, 0x6C6F])
+    worth = {KNOWINGLY: np.stack(expected, axis=1), BY_CHANCE: rng.random((here, len(lines)))}
+    found = {}
+    for how, each in worth.items():
+        out = np.zeros(told[:here].shape, dtype=bool)
+        out[:, diagnosis] = each <= np.quantile(each, 1 - LEFT)
+        tried = (np.where(out, level, told[:here]) for level in np.linspace(0, 1, 101))
+        found[how] = max(tried, key=lambda one: _area(one, problem.target[judge]))
+    return found
 
 
 def _difference(

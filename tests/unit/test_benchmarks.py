@@ -167,12 +167,16 @@ def test_diffusion_channels_are_compared_by_number_and_by_minutes(script: Any, t
     assert len(next(iter(content["tables"].values()))) == 10
 
 
-@pytest.mark.parametrize("more", [(), ("--exclusive",)])
-def test_lines_of_kspace_are_found_and_walked(script: Any, tmp_path: Path, more: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [((), "kspace_lines"), (("--exclusive", "--strength", "1.5"), "kspace_lines_exclusive_150_percent")],
+)
+def test_lines_of_kspace_are_found_and_walked(script: Any, tmp_path: Path, more: tuple[str, ...], name: str) -> None:
     tiny = ["--seeds", "1", "--steps", "10", "--walk-steps", "10", "--swaps", "0", "--phantoms", "60"]
+    tiny += ["--studied", "200"]
     content = script("kspace_lines").main([*tiny, *more, "--budgets", "3", "8", "--out", str(tmp_path)])
-    check(content, tmp_path, "kspace_lines_exclusive" if more else "kspace_lines", 7)
-    assert any("left out by chance" in title for title in content["tables"]) is not bool(more)
+    check(content, tmp_path, name, 8)
+    assert any("are left out" in title for title in content["tables"]) is not bool(more)
     assert [len(rows) for title, rows in content["tables"].items() if "AUROC" in title or "same" in title] == [12, 11]
     (walked,) = (rows for title, rows in content["tables"].items() if "a regression for every subset" in title)
     assert [row["lines of others"] for row in walked] == [3, 8]
@@ -199,10 +203,28 @@ def test_lines_of_the_most_alike_phantom_are_taken(script: Any) -> None:
     assert np.allclose(each, alone)
 
 
+def test_lines_are_left_out_where_that_costs_least(script: Any) -> None:
+    lines = script("kspace_lines")
+    drawn = lines.Phantoms()
+    problem = lines.line_problem(400, 0, drawn)
+    learn, judge = np.arange(300), np.arange(300, 400)
+    mask = lines.mask_of([8, 17, 25], lines.SIDE)
+
+    found = lines._left_out(mask, problem, learn, judge, 0, drawn, 300)
+
+    (whole,) = lines.RidgeModel().fit(problem, learn).tell(mask[None], judge)
+    for one in found.values():
+        assert 40 <= (one != whole).sum() <= 48  # 15 % of 3 x 100
+        assert len(np.unique(one[one != whole])) == 1
+
+
 def test_exclusive_diagnoses_are_one_at_most_and_planted_the_same(script: Any) -> None:
     phantoms = script("_phantoms")
-    kspace, label = phantoms.phantom_kspace(40, 0, 1, exclusive=True)
+    kspace, label = phantoms.phantom_kspace(40, 0, phantoms.Phantoms(exclusive=True))
     assert set(label.sum(1)) == {0, 1}
+    faint, _ = phantoms.phantom_kspace(40, 0, phantoms.Phantoms(exclusive=True, strength=0.0))
+    changed = np.abs(kspace - faint).max(axis=(1, 2, 3)) > 1e-3
+    assert (changed == (label.sum(1) == 1)).all()
     energy = (np.abs(kspace[:, 0]) ** 2).mean(2)
     for which, cycles in enumerate(phantoms.PLANTED.values()):
         told = energy[:, phantoms.SIDE // 2 + cycles]
@@ -226,7 +248,10 @@ def test_growth_by_least_squares_takes_what_the_ones_before_do_not_say(script: A
 
 def test_exchange_ends_where_no_pair_is_better(script: Any) -> None:
     worth = np.array([1.0, 5.0, 2.0, 4.0, 3.0])
-    found = script("_patterns").exchange(lambda masks: np.array([-worth[m].sum() for m in masks]), worth < 2.5)
+    patterns = script("_patterns")
+    grown = patterns.one_more(lambda masks: np.array([-worth[m].sum() for m in masks]))
+    assert patterns.greedy(grown, 5, 3) == [1, 3, 4]
+    found = patterns.exchange(grown, worth < 2.5)
     assert found.tolist() == [False, True, False, True, False]
 
 

@@ -40,6 +40,18 @@ def test_the_error_of_leaving_one_out_is_that_of_doing_so() -> None:
     assert reader([Protocol({"shots": mask.astype(int)})])[0] == -reader.losses([mask])[0]
 
 
+@pytest.mark.parametrize("taken", [[], [2], [0, 1, 3], [0, 1, 2, 3]])
+def test_the_error_with_one_more_is_that_of_the_larger_subset(taken: list[int]) -> None:
+    reader = RidgeModel().fit(problem(), np.arange(ROWS))
+    mask = np.isin(np.arange(4), taken)
+
+    found = reader.with_one_more(mask)
+
+    assert np.isinf(found[mask]).all()
+    for shot in np.flatnonzero(~mask):
+        assert found[shot] == pytest.approx(reader.losses([mask | (np.arange(4) == shot)])[0], rel=1e-10)
+
+
 def test_what_tells_is_found_and_new_rows_are_told() -> None:
     made = problem()
     reader = RidgeModel().fit(made, np.arange(ROWS))
