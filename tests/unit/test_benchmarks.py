@@ -362,9 +362,10 @@ def test_samplers_are_judged_against_the_lattice(script: Any, tmp_path: Path) ->
     menu = ["menu.modalities.dwi.averages=[1,1,1,2]", *[one for one in PROSTATES if "cache" not in one]]
     out = ["--out", str(tmp_path / "found"), "--runs", str(tmp_path / "runs")]
     content = script("samplers").main([*tiny, *out, "--set", *menu])
-    check(content, tmp_path / "found", "samplers", 10)
+    check(content, tmp_path / "found", "samplers", 14)
     (table,) = content["tables"].values()
-    assert [row["sampler"] for row in table] == ["tpe", "random", "nsga2"] * 2
+    samplers = ["tpe", "random", "nsga2 by itself", "nsga2, the same start"]
+    assert [row["sampler"] for row in table] == samplers * 2
     assert table[0]["protocols"] == 256
     assert table[0]["evaluations"] == 13
     assert all(0.5 < row["counted from 0"] <= 1.0 + 1e-9 for row in table)

@@ -47,6 +47,7 @@ def run_study(
     space: SearchSpace,
     *,
     sampler: str,
+    additive_start: bool,
     n_trials: int,
     batch_size: int,
     scoring: Scoring,
@@ -67,11 +68,20 @@ def run_study(
         "budget": limits.budget.limits,
         "data": data,
         "sampler": sampler,
+        "additive_start": additive_start,
         "batch_size": batch_size,
         "seed": seed,
     }
     with _quiet(), closing(open_store(directory, storage, identity, batch_size)) as store:
-        study = Study(space, sampler=sampler, seed=seed, yardstick=yardstick, limits=limits, first=first)
+        study = Study(
+            space,
+            sampler=sampler,
+            additive_start=additive_start,
+            seed=seed,
+            yardstick=yardstick,
+            limits=limits,
+            first=first,
+        )
         known = store.trials
         total = max(n_trials, len(known))
         for start in range(0, total, batch_size):
@@ -147,8 +157,9 @@ class Study:
     Parameters
     ----------
     space, sampler, seed, yardstick, limits : of the search.
-    first : protocols to ask for before the sampler is asked. Then come those of `AdditiveStart`, as long as it has any,
-        unless the sampler is ``"random"``: that one stays a plain draw to compare with.
+    additive_start : whether those of `AdditiveStart` come next, as long as it has any; not where the sampler is
+        ``"random"``: that one stays a plain draw to compare with.
+    first : protocols to ask for before the sampler is asked.
     """
 
     def __init__(
@@ -156,6 +167,7 @@ class Study:
         space: SearchSpace,
         *,
         sampler: str,
+        additive_start: bool,
         seed: int,
         yardstick: Yardstick,
         limits: Limits,
@@ -171,7 +183,9 @@ class Study:
         self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
         self._ledger = Ledger(space.menu, yardstick)
         self._additive = (
-            None if sampler == "random" else AdditiveStart(space, limits=limits, yardstick=yardstick, first=first)
+            AdditiveStart(space, limits=limits, yardstick=yardstick, first=first)
+            if additive_start and sampler != "random"
+            else None
         )
         self._worst = 0.0
         self._wanted: dict[str, Mapping[str, Any]] = {one.key: space.params(one) or {} for one in first}

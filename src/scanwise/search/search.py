@@ -220,6 +220,8 @@ class OptunaSearch:
     storage : ``postgresql://user@host/database`` for workers on several machines, `None` = a journal file in the
         directory, for those of one machine.
     warm_start : folder of another run, whose front is looked at early on as far as it is in this space.
+    additive_start : whether the sampler waits for what promises most if the parts of a protocol add up;
+        ``"random"`` never does.
     """
 
     sampler: str = "tpe"
@@ -228,6 +230,7 @@ class OptunaSearch:
     objectives: Sequence[str] | None = None
     storage: str | None = None
     warm_start: str | None = None
+    additive_start: bool = True
 
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
@@ -300,6 +303,7 @@ class OptunaSearch:
         found = run_study(
             space,
             sampler=self.sampler,
+            additive_start=self.additive_start,
             n_trials=self.n_trials,
             batch_size=self.batch_size,
             scoring=Scoring(objective),

@@ -277,18 +277,20 @@ def test_fewer_averages_than_were_scored_promise_a_share_of_it_and_more_no_more(
 # ---------------------------------------------------------------- in a search
 
 
-def test_chance_is_left_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    def asked(sampler: str) -> list[str]:
+def test_chance_is_left_to_itself_and_so_is_a_sampler_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(sampler: str, additive_start: bool = True) -> list[str]:
         objective = Objective(flat_value_of)
-        OptunaSearch(sampler=sampler, n_trials=30, batch_size=4).run(
+        OptunaSearch(sampler=sampler, n_trials=30, batch_size=4, additive_start=additive_start).run(
             SearchSpace(make_flat_menu(8)), objective=objective, budget=Budget(), seed=5
         )
         return objective.asked
 
     before = {sampler: asked(sampler) for sampler in ("random", "tpe")}
+    by_itself = asked("tpe", additive_start=False)
     monkeypatch.setattr(AdditiveStart, "propose", lambda *_: None)
     assert asked("random") == before["random"]
     assert asked("tpe") != before["tpe"]
+    assert asked("tpe") == by_itself
 
 
 @pytest.mark.parametrize("broken", ["history=1", "ecg=1 history=1"])
