@@ -205,6 +205,11 @@ class Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + now - self._began
         self._began = now
 
+    def add(self, other: Clock) -> None:
+        """Add what another clock measured."""
+        for name, spent in other.seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+
     def table(self, of: str) -> tuple[str, list[str], list[list[str | float]]]:
         """Return title, columns and rows of a table of all names but the empty one.
 

@@ -29,6 +29,7 @@ from _patterns import (
 )
 from _phantoms import SIDE, Phantoms, image_problem, line_problem, planted_lines
 from _result import Result, in_words, parser
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.neighbors import NearestNeighbors
@@ -59,7 +60,7 @@ NEIGHBOUR = "nearest neighbour (SUNO)"
 RECONSTRUCTED = ("LOUPE for the image", "DPS for the image")
 HINDSIGHT = {3: (2, SIDE), 5: (4, 12)}
 """Per number of lines, how many are 15 % fewer, and among how many lines all sets of so many are tried in hindsight."""
-OTHER_NUMBERS = (2, 4, 6, 7, 10, 13)
+OTHER_NUMBERS = (1, 2, 4, 6, 7, 10, 13)
 """Further numbers of lines at which patterns are searched, to see how few will do."""
 BY_CHANCE, KNOWINGLY = "by chance", "by what all other lines and the size of the body foretell"
 STUDIED = 10_000
@@ -93,12 +94,33 @@ class Found:
     hindsight: dict[int, list[NDArray[np.float64]]] = field(default_factory=dict)
     left_out: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
 
+    def add(self, other: Found) -> None:
+        """Add what other seeds found."""
+        self.labels += other.labels
+        self.walked += other.walked
+        for mine, more in (
+            (self.patterns, other.patterns),
+            (self.told, other.told),
+            (self.by_network, other.by_network),
+        ):
+            for kind, per_number in more.items():
+                _extend(mine.setdefault(kind, {}), per_number)
+        _extend(self.regressed, other.regressed)
+        _extend(self.hindsight, other.hindsight)
+        _extend(self.left_out, other.left_out)
+
+
+def _extend(mine: dict[Any, list[Any]], more: dict[Any, list[Any]]) -> None:
+    for key, some in more.items():
+        mine.setdefault(key, []).extend(some)
+
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure and publish."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     cli = parser(__doc__)
     cli.add_argument("--seeds", type=int, default=5)
+    cli.add_argument("--jobs", type=int, default=1, help="seeds at once, each on one core")
     cli.add_argument("--coils", type=int, default=1)
     cli.add_argument("--exclusive", action="store_true", help="one diagnosis at most per phantom")
     cli.add_argument("--strength", type=float, default=1.0, help="times the amplitude of what is planted")
@@ -118,84 +140,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     if drawn.strength != 1.0:
         name += f"_{100 * drawn.strength:.0f}_percent"
     result = Result(name, str(__doc__), arguments, script="kspace_lines")
-    peer = replace(PEER, steps=min(PEER.steps, options.steps))
-    image = replace(IMAGE, steps=min(IMAGE.steps, options.steps))
-    clock = Clock()
-    found = Found()
-    for seed in range(options.seeds):
-        problem = line_problem(options.phantoms + JUDGE, seed, drawn)
-        learn, judge = np.arange(options.phantoms), np.arange(options.phantoms, options.phantoms + JUDGE)
-        found.labels.append(problem.target[judge])
-        rng = np.random.default_rng([seed, 0x6C69])
-        masks = {
-            "random": [random_mask(SIDE, n, rng) for n in options.budgets],
-            "low-pass": [_centre(n) for n in options.budgets],
-            "equispaced": [equispaced_mask(SIDE, n) for n in options.budgets],
-            "variable density": [_variable_density(n, rng) for n in options.budgets],
-        }
-        clock.lap("")
-        ridge = RidgeModel().fit(problem, learn)
-        order = greedy(ridge.with_one_more, SIDE, max(options.budgets))
-        numbers = sorted({*options.budgets, *(n for n in OTHER_NUMBERS if n < max(options.budgets))})
-        searched = {n: exchange(ridge.with_one_more, mask_of(order[:n], SIDE), options.swaps) for n in numbers}
-        masks[SEARCHED] = [searched[n] for n in options.budgets]
-        clock.lap(SEARCHED)
-        judges = CrossJudged(peer, problem, learn, seed)
-        clock.lap("networks that judge patterns")
-        grown = greedy(one_more(judges.losses), SIDE, max(options.budgets))
-        masks["greedy growth"] = [mask_of(grown[:n], SIDE) for n in options.budgets]
-        clock.lap("greedy growth")
-        masks[LEARNED] = learned_masks(
-            judges, [float(n) for n in options.budgets], starts=[], seed=seed, swaps=options.swaps
-        )
-        clock.lap(LEARNED)
-        pictures = image_problem(options.phantoms, seed, drawn)
-        for method in ("LOUPE", "DPS"):
-            masks[method] = [fit_peer(method.lower(), n, peer, problem, learn, seed)[0] for n in options.budgets]
-            clock.lap(method)
-            masks[f"{method} for the image"] = [
-                fit_peer(method.lower(), n, image, pictures, learn, seed)[0] for n in options.budgets
-            ]
-            clock.lap(f"{method} for the image")
-        asked = np.stack([mask for of in masks.values() for mask in of])
-        head = fit_subsets(replace(HEAD, steps=options.steps), problem, learn, seed + 1000, asked)
-        networks = iter(head.tell(asked, judge))
-        for kind, of in masks.items():
-            for n, mask in zip(options.budgets, of, strict=True):
-                found.by_network.setdefault(kind, {}).setdefault(n, []).append(next(networks).astype(np.float64))
-                found.told.setdefault(kind, {}).setdefault(n, []).append(ridge.tell(mask[None], judge)[0])
-                found.patterns.setdefault(kind, {}).setdefault(n, []).append(mask)
-        clock.lap("head that reads all patterns")
-        for n in options.budgets:
-            own = _of_neighbours(judges, problem, learn, judge, n)
-            found.told.setdefault(NEIGHBOUR, {}).setdefault(n, []).append(_read_each(ridge, own, judge))
-        clock.lap(NEIGHBOUR)
-        for n in set(numbers) - set(options.budgets):
-            found.told[SEARCHED].setdefault(n, []).append(ridge.tell(searched[n][None], judge)[0])
-        ranked = [*order, *(line for line in range(SIDE) if line not in order)]
-        for n, (fewer, among) in HINDSIGHT.items():
-            if n in options.budgets:
-                sets = [mask_of(lines, SIDE) for lines in itertools.combinations(ranked[:among], fewer)]
-                any_set = (ridge.tell(mask[None], judge)[0] for mask in sets)
-                best = max(any_set, key=lambda one: _area(one, found.labels[-1]))
-                found.hindsight.setdefault(n, []).append(best)
-        clock.lap("best in hindsight")
-        diagnoses = problem.n_outputs
-        if diagnoses in options.budgets and not drawn.exclusive:
-            (each,) = (mask for n, mask in zip(options.budgets, masks["greedy growth"], strict=True) if n == diagnoses)
-            for how, one in _left_out(each, problem, learn, judge, seed, drawn, options.studied).items():
-                found.left_out.setdefault(how, []).append(one)
-            clock.lap("lines left out by what can be foretold")
-        policy = RidgePolicy(ridge, order[:SHORT_LIST])
-        for n in options.budgets:
-            if LEFT * n < SHORT_LIST:
-                walk = _regressed(policy, searched.values(), AIM * LEFT * n, judge)
-                found.regressed.setdefault(n, []).append(walk)
-        clock.lap(REGRESSED)
-        few = Measurements(problem.values[:, order[:SHORT_LIST]], problem.target, problem.kind)
-        found.walked.append(_walk(few, learn, judge, seed, options))
-        clock.lap(ADAPTIVE)
-        print(f"seed {seed}: done", flush=True)
+    clock, found = Clock(), Found()
+    seeds = range(options.seeds)
+    for one, spent in Parallel(n_jobs=options.jobs)(delayed(_one_seed)(seed, options, drawn) for seed in seeds):
+        found.add(one)
+        clock.add(spent)
     _tell(result, options.budgets, found, drawn)
     mine = clock.seconds[SEARCHED] + clock.seconds[REGRESSED]
     others = {
@@ -216,6 +165,87 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         + (f", planted {drawn.strength:g} times as strongly" if drawn.strength != 1.0 else ""),
         seeds=list(range(options.seeds)),
     )
+
+
+def _one_seed(seed: int, options: Any, drawn: Phantoms) -> tuple[Found, Clock]:
+    """Return what one draw of phantoms gives, and where the processor seconds went."""
+    peer = replace(PEER, steps=min(PEER.steps, options.steps))
+    image = replace(IMAGE, steps=min(IMAGE.steps, options.steps))
+    clock, found = Clock(), Found()
+    problem = line_problem(options.phantoms + JUDGE, seed, drawn)
+    learn, judge = np.arange(options.phantoms), np.arange(options.phantoms, options.phantoms + JUDGE)
+    found.labels.append(problem.target[judge])
+    rng = np.random.default_rng([seed, 0x6C69])
+    masks = {
+        "random": [random_mask(SIDE, n, rng) for n in options.budgets],
+        "low-pass": [_centre(n) for n in options.budgets],
+        "equispaced": [equispaced_mask(SIDE, n) for n in options.budgets],
+        "variable density": [_variable_density(n, rng) for n in options.budgets],
+    }
+    clock.lap("")
+    ridge = RidgeModel().fit(problem, learn)
+    order = greedy(ridge.with_one_more, SIDE, max(options.budgets))
+    numbers = sorted({*options.budgets, *(n for n in OTHER_NUMBERS if n < max(options.budgets))})
+    searched = {n: exchange(ridge.with_one_more, mask_of(order[:n], SIDE), options.swaps) for n in numbers}
+    masks[SEARCHED] = [searched[n] for n in options.budgets]
+    clock.lap(SEARCHED)
+    judges = CrossJudged(peer, problem, learn, seed)
+    clock.lap("networks that judge patterns")
+    grown = greedy(one_more(judges.losses), SIDE, max(options.budgets))
+    masks["greedy growth"] = [mask_of(grown[:n], SIDE) for n in options.budgets]
+    clock.lap("greedy growth")
+    masks[LEARNED] = learned_masks(
+        judges, [float(n) for n in options.budgets], starts=[], seed=seed, swaps=options.swaps
+    )
+    clock.lap(LEARNED)
+    pictures = image_problem(options.phantoms, seed, drawn)
+    for method in ("LOUPE", "DPS"):
+        masks[method] = [fit_peer(method.lower(), n, peer, problem, learn, seed)[0] for n in options.budgets]
+        clock.lap(method)
+        masks[f"{method} for the image"] = [
+            fit_peer(method.lower(), n, image, pictures, learn, seed)[0] for n in options.budgets
+        ]
+        clock.lap(f"{method} for the image")
+    asked = np.stack([mask for of in masks.values() for mask in of])
+    head = fit_subsets(replace(HEAD, steps=options.steps), problem, learn, seed + 1000, asked)
+    networks = iter(head.tell(asked, judge))
+    for kind, of in masks.items():
+        for n, mask in zip(options.budgets, of, strict=True):
+            found.by_network.setdefault(kind, {}).setdefault(n, []).append(next(networks).astype(np.float64))
+            found.told.setdefault(kind, {}).setdefault(n, []).append(ridge.tell(mask[None], judge)[0])
+            found.patterns.setdefault(kind, {}).setdefault(n, []).append(mask)
+    clock.lap("head that reads all patterns")
+    for n in options.budgets:
+        own = _of_neighbours(judges, problem, learn, judge, n)
+        found.told.setdefault(NEIGHBOUR, {}).setdefault(n, []).append(_read_each(ridge, own, judge))
+    clock.lap(NEIGHBOUR)
+    for n in set(numbers) - set(options.budgets):
+        found.told[SEARCHED].setdefault(n, []).append(ridge.tell(searched[n][None], judge)[0])
+    ranked = [*order, *(line for line in range(SIDE) if line not in order)]
+    for n, (fewer, among) in HINDSIGHT.items():
+        if n in options.budgets:
+            sets = [mask_of(lines, SIDE) for lines in itertools.combinations(ranked[:among], fewer)]
+            any_set = (ridge.tell(mask[None], judge)[0] for mask in sets)
+            best = max(any_set, key=lambda one: _area(one, found.labels[-1]))
+            found.hindsight.setdefault(n, []).append(best)
+    clock.lap("best in hindsight")
+    diagnoses = problem.n_outputs
+    if diagnoses in options.budgets and not drawn.exclusive:
+        (each,) = (mask for n, mask in zip(options.budgets, masks["greedy growth"], strict=True) if n == diagnoses)
+        for how, one in _left_out(each, problem, learn, judge, seed, drawn, options.studied).items():
+            found.left_out.setdefault(how, []).append(one)
+        clock.lap("lines left out by what can be foretold")
+    policy = RidgePolicy(ridge, order[:SHORT_LIST])
+    for n in options.budgets:
+        if LEFT * n < SHORT_LIST:
+            walk = _regressed(policy, searched.values(), AIM * LEFT * n, judge)
+            found.regressed.setdefault(n, []).append(walk)
+    clock.lap(REGRESSED)
+    few = Measurements(problem.values[:, order[:SHORT_LIST]], problem.target, problem.kind)
+    found.walked.append(_walk(few, learn, judge, seed, options))
+    clock.lap(ADAPTIVE)
+    print(f"seed {seed}: done", flush=True)
+    return found, clock
 
 
 def _of_neighbours(
