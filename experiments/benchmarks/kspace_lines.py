@@ -231,7 +231,7 @@ def _one_seed(seed: int, options: Any, drawn: Phantoms) -> tuple[Found, Clock]:
     clock.lap("best in hindsight")
     diagnoses = problem.n_outputs
     if diagnoses in options.budgets and not drawn.exclusive:
-        (each,) = (mask for n, mask in zip(options.budgets, masks["greedy growth"], strict=True) if n == diagnoses)
+        each = masks["greedy growth"][options.budgets.index(diagnoses)]
         for how, one in _left_out(each, problem, learn, judge, seed, drawn, options.studied).items():
             found.left_out.setdefault(how, []).append(one)
         clock.lap("lines left out by what can be foretold")
