@@ -137,7 +137,7 @@ def _differences(
     other = settings.copy()
     for row, column in zip(other, rng.integers(len(product.shape), size=len(other)), strict=True):
         row[column] = (row[column] + rng.integers(1, product.shape[column])) % product.shape[column]
-    pairs = np.stack([np.ravel_multi_index(one.T, product.shape) for one in (settings, other)], axis=1)
+    pairs = np.stack([product.rows(settings), product.rows(other)], axis=1)
     rows, at = np.unique(pairs, return_inverse=True)
     protocols = product.protocols(rows)
     exact = objective(protocols)

@@ -64,7 +64,7 @@ class Lattice:
             name: {pattern: row for row, pattern in enumerate(patterns)} for name, patterns in product.choices.items()
         }
         settings = [[at[protocol.counts(name)] for name, at in where.items()] for protocol in protocols]
-        return np.ravel_multi_index(np.array(settings).T, product.shape)
+        return product.rows(np.array(settings))
 
     def __call__(self, protocols: Sequence[Protocol]) -> NDArray[np.float64]:
         """Look values up."""

@@ -63,6 +63,12 @@ class Product:
             return np.zeros((len(rows), 0), dtype=np.int64)
         return np.stack(np.unravel_index(rows, self.shape), axis=1).astype(np.int64)
 
+    def rows(self, settings: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows of the protocols with some settings, shape ``(rows, modalities)``; undoes `settings`."""
+        strides = np.cumprod((*self.shape, 1)[::-1])[-2::-1]  # the last modality changes fastest
+        found: NDArray[np.int64] = settings @ strides
+        return found
+
     def row(self, protocol: Protocol) -> int | None:
         """Return the row of a protocol, `None` where it is not among them."""
         at = []
@@ -70,7 +76,7 @@ class Product:
             if protocol.counts(name) not in patterns:
                 return None
             at.append(patterns.index(protocol.counts(name)))
-        row = int(np.ravel_multi_index(at, self.shape)) if at else 0
+        row = int(self.rows(np.array([at], dtype=np.int64))[0])
         return row if self.protocols(np.array([row]))[0] == protocol else None
 
     def protocols(self, rows: NDArray[np.int64]) -> list[Protocol]:

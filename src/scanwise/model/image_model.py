@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import zlib
@@ -36,9 +37,10 @@ from scanwise.model.calibration import fit_calibration
 from scanwise.model.checkpoint import load_checkpoint, save_checkpoint
 from scanwise.model.encoders import menu_features
 from scanwise.model.image_network import ImageNetwork, strides_to
-from scanwise.model.image_product import Ingredients, image_parts, pilot_rows
+from scanwise.model.interpolation import interpolated_logits
 from scanwise.model.parts import Parts
-from scanwise.model.product import Part, in_threads, product_logits
+from scanwise.model.product import in_threads
+from scanwise.model.reading import logits_of_sums
 from scanwise.model.sandwich import sandwich
 from scanwise.model.trainer import Progress, TrainerSettings, quiet_training
 
@@ -50,18 +52,8 @@ _PARTS = 10
 """Parts the learning patients are dealt into where the split has none; each member leaves one out."""
 _STANDARDISE = 256
 """Learning patients from whom the scale of the images is taken."""
-_READ_AT_ONCE = 64
-"""Patients whose maps are read at once: more do not fit into the cache of a core."""
-_TOGETHER = 16
-"""Protocols that threads share."""
-_FEW_AT_ONCE = 1024
-"""Protocols of one image at most that are handed over at once."""
-_FEW = 0.03
-"""Share of a lattice, protocols of the fewest images, that is read at all places."""
-_TOLERANCE = 0.115
-"""What leaving places out may change in a log odds, root mean square over a sample of protocols; see `image_parts`."""
-_FINER = 0.85
-"""What the first refinement multiplies it by; every further one multiplies it by as many of these as its number."""
+_TOLERANCE = 0.02
+"""What interpolation along one modality may change in a log odds, root mean square; every refinement halves it."""
 _AHEAD = 3
 """Batches that are measured while the network learns from the one before."""
 
@@ -414,71 +406,20 @@ class ImageScorer:
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
         """Yield rows of a product and their probabilities; see `scanwise.design.ProductScorer`.
 
-        The mean of the evidence is added up exactly. The log-sum-exp of the head is taken over the places that matter
-        for a patient, the fewest from which the log odds of a sample of protocols can be told (`image_parts`).
-        Protocols of the fewest images, those of one at most in any case, are read at all places: they are not many, and
-        what matters in others may not matter in them.
+        Interpolated from few of them where there are many; see `interpolated_logits`.
         """
         reader = self._reader
         if reader.only is not None:
             raise ScanwiseError("a network for one protocol cannot score combinations", "leave model.only out")
         patients = np.asarray(patients, dtype=np.int64)
-        wanted = np.ones(len(product), dtype=bool) if wanted is None else wanted
-        n_images = _n_images(product, list(reader.images))
-        up_to = np.cumsum(np.bincount(n_images)) / len(product)
-        several = n_images > max(1, int(np.searchsorted(up_to, _FEW, side="right")) - 1)
-        few = np.flatnonzero(wanted & ~several)
-        for start in range(0, len(few), _FEW_AT_ONCE):
-            rows = few[start : start + _FEW_AT_ONCE]
-            yield rows, self.score(product.protocols(rows), patients)
-        if (wanted & several).any():
-            parts = self._product_parts(product, patients, several, _TOLERANCE * _FINER ** (refine * (refine + 1) / 2))
-            for rows, logits in product_logits(product.shape, parts, len(patients), wanted & several):
-                yield rows, self._calibrated(logits, product.counts(reader.menu, rows))
-
-    @torch.no_grad()  # see `logits`
-    def _product_parts(
-        self, product: Product, patients: Patients, several: NDArray[np.bool_], tolerance: float
-    ) -> list[Part]:
-        weights = self._parts.weights(patients)
-        pilot = product.settings(pilot_rows(product, several))
-        parts = []
-        for member, network in enumerate(self.networks):
-            asked = np.flatnonzero(weights[member] > 0)
-            if asked.size:
-                ingredients = self._ingredients(member, network, product, patients[asked])
-                parts += image_parts(
-                    ingredients, pilot, tolerance=tolerance, columns=asked, weight=weights[member, asked]
-                )
-        return parts
-
-    def _ingredients(self, member: int, network: ImageNetwork, product: Product, patients: Patients) -> Ingredients:
-        reader, fixed = self._reader, product.fixed
-        features = {name: reader.features(name, patients).to(network.device) for name in reader.panels}
-
-        def panel(name: str, counts: tuple[int, ...]) -> Tensor:
-            return network.encode_panel(name, features[name], torch.as_tensor(counts, device=network.device)[None])
-
-        everywhere = network.absent().expand(len(patients), -1)
-        for name in reader.panels:
-            if fixed.counts(name):
-                everywhere = everywhere + panel(name, fixed.counts(name))
-        always = [(name, fixed.counts(name)) for name in reader.images if fixed.counts(name)]
-        asked = [
-            (name, counts)
-            for name, patterns in product.choices.items()
-            for counts in patterns
-            if counts and name in reader.images
-        ]
-        images = dict(zip(always + asked, self._evidence(member, network, always + asked, patients), strict=True))
-        tables = [
-            [
-                None if not counts else images[name, counts] if name in reader.images else panel(name, counts)
-                for counts in patterns
-            ]
-            for name, patterns in product.choices.items()
-        ]
-        return Ingredients(network, everywhere, [images[one] for one in always], tables)
+        found = interpolated_logits(
+            product,
+            lambda rows: self.logits(product.protocols(rows), patients),
+            tolerance=_TOLERANCE * 0.5**refine,
+            wanted=np.ones(len(product), dtype=bool) if wanted is None else wanted,
+        )
+        for rows, logits in found:
+            yield rows, self._calibrated(logits, product.counts(reader.menu, rows))
 
     def slopes(
         self, protocol: Protocol, patients: Patients, rng: np.random.Generator
@@ -555,55 +496,41 @@ class ImageScorer:
         self, member: int, network: ImageNetwork, protocols: Sequence[Protocol], patients: Patients
     ) -> NDArray[np.float64]:
         reader = self._reader
-        features = {name: reader.features(name, patients).to(network.device) for name in reader.panels}
-        absent = network.absent()
-        logits = np.empty((len(protocols), len(patients)))
+        for protocol in protocols:
+            reader.menu.check(protocol)
+            if reader.only not in (None, protocol):
+                raise ScanwiseError(
+                    f"this network reads {reader.only.key!r} alone, but was asked for {protocol.key!r}",
+                    "leave model.only out for a network that reads any protocol",
+                )
+        asked = [[(name, one.counts(name)) for name in reader.images if one.counts(name)] for one in protocols]
+        distinct = list(dict.fromkeys(scan for scans in asked for scan in scans))
+        per_patient = 2 * network.n_places * network.head.places.in_features * max(1, len(distinct))  # bytes
+        n_parts = max(1, math.ceil(len(patients) * per_patient / _KEPT_BYTES))
+        logits = []
+        for some in np.array_split(patients, n_parts):
+            images = dict(zip(distinct, self._evidence(member, network, distinct, some), strict=True))
+            alike = self._alike_everywhere(network, protocols, some)
+            added = [(one, *(images[scan] for scan in scans)) for one, scans in zip(alike, asked, strict=True)]
+            logits.append(logits_of_sums(network, added, len(some)))
+        return np.concatenate(logits, axis=1)
+
+    def _alike_everywhere(
+        self, network: ImageNetwork, protocols: Sequence[Protocol], patients: Patients
+    ) -> list[Tensor]:
+        """Return the evidence that has no place, of every protocol: ``(patients, evidence)``, one for equal panels."""
+        features = {name: self._reader.features(name, patients).to(network.device) for name in self._reader.panels}
+        absent = network.absent().expand(len(patients), -1)
 
         @cache
         def of_panel(name: str, counts: tuple[int, ...]) -> Tensor:
             return network.encode_panel(name, features[name], torch.as_tensor(counts, device=network.device)[None])
 
-        def ingredients(some: Sequence[Protocol]) -> list[tuple[Tensor, list[Tensor]]]:
-            for protocol in some:
-                reader.menu.check(protocol)
-                if reader.only not in (None, protocol):
-                    raise ScanwiseError(
-                        f"this network reads {reader.only.key!r} alone, but was asked for {protocol.key!r}",
-                        "leave model.only out for a network that reads any protocol",
-                    )
-            scans = [[(name, one.counts(name)) for name in reader.images if one.counts(name)] for one in some]
-            distinct = list(dict.fromkeys(scan for of_one in scans for scan in of_one))
-            images = dict(zip(distinct, self._evidence(member, network, distinct, patients), strict=True))
-            found = []
-            for protocol, asked in zip(some, scans, strict=True):
-                shared = absent.expand(len(patients), -1)
-                for name in reader.panels:
-                    if protocol.counts(name):
-                        shared = shared + of_panel(name, protocol.counts(name))
-                found.append((shared, [images[scan] for scan in asked]))
-            return found
+        @cache
+        def of_panels(*panels: tuple[str, tuple[int, ...]]) -> Tensor:
+            return absent + sum(of_panel(*one) for one in panels)
 
-        @torch.inference_mode()
-        def read(added: tuple[Tensor, list[Tensor]]) -> NDArray[np.float64]:
-            shared, images = added
-            step = _READ_AT_ONCE if network.device.type == "cpu" else 4 * _CHUNK
-            n_rows = min(step, len(patients)) * network.n_places
-            kept, hidden = (shared.new_empty((n_rows, n)) for n in network.head.places.weight.T.shape)
-            found = []
-            for start in range(0, len(patients), step):
-                rows = slice(start, start + step)
-                here = shared[rows, None]
-                evidence = kept[: len(here) * network.n_places].view(len(here), network.n_places, -1).copy_(here)
-                for image in images:
-                    evidence += image[rows]
-                mean = evidence.mean(1)
-                found.append(network.head.label_logits(evidence.flatten(0, 1)[None], mean[None], hidden=hidden)[0])
-            return torch.cat(found).double().cpu().numpy()
-
-        for start in range(0, len(protocols), _TOGETHER):
-            some = ingredients(protocols[start : start + _TOGETHER])
-            logits[start : start + _TOGETHER] = in_threads(read, some) if len(some) > 1 else [read(some[0])]
-        return logits
+        return [of_panels(*((name, one.counts(name)) for name in features if one.counts(name))) for one in protocols]
 
     def _evidence(
         self, member: int, network: ImageNetwork, asked: Sequence[tuple[str, tuple[int, ...]]], patients: Patients
@@ -763,15 +690,6 @@ class _Batches(IterableDataset[Mapping[str, Any]]):
             row[images:] = rng.random(panels) < 0.8
             rows.append(row)
         return np.stack(rows[: self._settings.subsets_per_step]).astype(np.float32)
-
-
-def _n_images(product: Product, images: Sequence[str]) -> NDArray[np.int64]:
-    """Return how many of the images every protocol of a product contains, shape ``(len(product),)``."""
-    n = np.array([sum(bool(product.fixed.counts(name)) for name in images)], dtype=np.int64)
-    for name, patterns in product.choices.items():
-        there = np.array([bool(counts) and name in images for counts in patterns], dtype=np.int64)
-        n = (n[:, None] + there).reshape(-1)
-    return n
 
 
 def _seed_of(seed: int, member: int) -> int:

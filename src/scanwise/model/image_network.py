@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -149,42 +149,31 @@ class PlaceHead(nn.Module):
         pooled = torch.logsumexp(maps.float(), dim=1) * torch.exp(self.sharpness) + self.bias
         return pooled + self.whole(evidence.mean(1)), maps
 
-    def label_map(self, evidence: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Return the map of the first diagnosis, shape ``(...)``, from ``(..., evidence)``; overwrites the evidence.
+    def map_writer(self, n_rows: int) -> Callable[[Tensor, Tensor], None]:
+        """Return what writes maps of the first diagnosis; called often, it asks for no memory.
 
-        Hidden units may be written to memory that is there, ``(rows, hidden)`` with at least as many rows.
+        It takes evidence of shape ``(n_rows, evidence)``, which it overwrites, and where the map goes, ``(n_rows,)``.
         """
-        flat = evidence.flatten(0, -2).relu_()
-        where = None if hidden is None else hidden[: len(flat)]
-        hidden = torch.addmm(self.places.bias, flat, self.places.weight.T, out=where).relu_()
-        read = torch.addmv(self.read.bias[:1].expand(len(hidden)), hidden, self.read.weight[0])
-        return read.view(evidence.shape[:-1])
+        weight, bias = self.places.weight.detach().T, self.places.bias.detach()
+        read, read_bias = self.read.weight.detach()[0], self.read.bias.detach()[:1].expand(n_rows)
+        hidden = weight.new_empty((n_rows, weight.shape[1]))
 
-    def label_logits(
-        self,
-        evidence: Tensor,
-        mean: Tensor,
-        line: tuple[Tensor, Tensor] | None = None,
-        hidden: Tensor | None = None,
-    ) -> Tensor:
-        """Return logits of the first diagnosis, read at some places only.
+        def write(evidence: Tensor, out: Tensor) -> None:
+            evidence.relu_()
+            torch.mm(evidence, weight, out=hidden).add_(bias).relu_()  # quicker than addmm
+            torch.addmv(read_bias, hidden, read, out=out)
+
+        return write
+
+    def label_logits(self, maps: Tensor, mean: Tensor) -> Tensor:
+        """Return logits of the first diagnosis, shape ``(...)``, as `forward` does.
 
         Parameters
         ----------
-        evidence : at the places that are read, shape ``(protocols, patients * places, evidence)``; overwritten.
-        mean : over all places, shape ``(protocols, patients, evidence)``.
-        line : slope and offset per patient, from the log-sum-exp over these places to that over all; `None` = the same.
-        hidden : memory for hidden units, see `label_map`.
-
-        Returns
-        -------
-        torch.Tensor
-            Shape ``(protocols, patients)``; where all places are read, the same as `forward` returns.
+        maps : of the first diagnosis, shape ``(..., places)``.
+        mean : of the evidence over places, shape ``(..., evidence)``.
         """
-        maps = self.label_map(evidence, hidden).view(*mean.shape[:2], -1)
-        pooled = torch.logsumexp(maps, dim=2)
-        if line is not None:
-            pooled = pooled * line[0] + line[1]
+        pooled = torch.logsumexp(maps, dim=-1)
         return pooled * torch.exp(self.sharpness[0]) + self.bias[0] + self.whole(mean)[..., 0]
 
 

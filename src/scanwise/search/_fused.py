@@ -147,16 +147,15 @@ def _fused(
     noise: NDArray[np.float64],
     progress: Progress | None,
 ) -> tuple[NDArray[np.float64], Check]:
-    """Return the values of all rows, NaN where not scored, once they are close to those scored one by one.
-
-    How close they are is tried on the rows that are checked, so that all of them are fused once.
-    """
-    tried = np.zeros_like(wanted)
-    tried[checked] = True
-    rest = wanted & ~tried
+    """Return the values of all rows, NaN where not scored, once they are close to those scored one by one."""
+    n_wanted = int(wanted.sum())
     for refine in range(_REFINEMENTS):
-        values = np.full(len(product), np.nan)
-        _fuse_rows(values, product, objective, tried, refine, None if rest.any() else progress)
+        values, done = np.full(len(product), np.nan), 0
+        for rows, of_rows in objective.of_product(product, wanted=wanted, refine=refine):
+            values[rows] = of_rows
+            done += len(rows)
+            if progress is not None:
+                progress(min(done, n_wanted - 1), n_wanted, f"{n_wanted:,} protocols fused from single settings")
         both = np.isfinite(values[checked]) & np.isfinite(one_by_one)
         if not both.any():
             raise ScanwiseError(
@@ -165,29 +164,10 @@ def _fused(
             )
         check = Check.of(values[checked][both] - one_by_one[both], noise)
         if check.passed:
-            if rest.any():
-                _fuse_rows(values, product, objective, wanted, refine, progress)
             return values, check
     raise ScanwiseError(
         f"the lattice cannot be fused from single settings: {check.reading()}", "use search=tpe for this model"
     )
-
-
-def _fuse_rows(
-    values: NDArray[np.float64],
-    product: Product,
-    objective: ProductObjective,
-    wanted: NDArray[np.bool_],
-    refine: int,
-    progress: Progress | None,
-) -> None:
-    """Write the values of the rows that are wanted."""
-    done, total = 0, int(wanted.sum())
-    for rows, of_rows in objective.of_product(product, wanted=wanted, refine=refine):
-        values[rows] = of_rows
-        done += len(rows)
-        if progress is not None:
-            progress(min(done, total - 1), total, f"{total:,} protocols fused from single settings")
 
 
 def _values(scoring: Scoring, protocols: Sequence[Protocol], batch_size: int) -> NDArray[np.float64]:

@@ -38,6 +38,7 @@ def test_rows_are_numbered_as_by_itertools() -> None:
     assert PRODUCT.protocols(ROWS) == listed()
     assert PRODUCT.protocols(np.array([7, 2])) == [listed()[7], listed()[2]]
     assert PRODUCT.settings(np.array([7])).tolist() == [[1, 1, 1]]
+    assert PRODUCT.rows(PRODUCT.settings(ROWS)).tolist() == ROWS.tolist()
 
 
 def test_prices_share_set_ups_as_those_of_listed_protocols_do() -> None:

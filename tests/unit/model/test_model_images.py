@@ -157,6 +157,16 @@ def test_evidence_is_measured_once_per_setting(trained, monkeypatch):
     assert calls == []
 
 
+def test_a_protocol_is_scored_alike_whoever_else_is_asked_for(trained, scores):
+    """To the last bit, or workers would not find what one process finds."""
+    many = list(scores)
+    together = dict(zip(many, trained.score(many, NEW), strict=True))
+    backwards = dict(zip(many[::-1], trained.score(many[::-1], NEW), strict=True))
+    for protocol in many:
+        np.testing.assert_array_equal(trained.score([protocol], NEW)[0], together[protocol])
+        np.testing.assert_array_equal(backwards[protocol], together[protocol])
+
+
 def test_what_scans_keep_while_they_are_scored_can_be_used_with_gradients(scans, menu, trained, folder, monkeypatch):
     fresh = make_image_model().load(scans, menu, make_scan_fold(), seed=3, directory=folder)
     modes = []

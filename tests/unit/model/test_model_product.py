@@ -15,9 +15,8 @@ from model_scenario import TRAINER, every_protocol
 from scanwise.design import Product, ProductScorer, Protocol
 from scanwise.errors import ScanwiseError
 from scanwise.model import ImageScorer
-from scanwise.model import image_product as image_product_module
+from scanwise.model import image_model as image_model_module
 from scanwise.model import product as product_module
-from scanwise.model.image_product import pilot_rows, places_that_matter
 from scanwise.model.product import Part, in_threads, product_logits
 
 TESTS = Product(
@@ -117,6 +116,14 @@ SCANS = Product(
     Protocol({"marker": [1]}),
     {"shows": ((), (1, 0, 0), (1, 1, 2), (4, 4, 4)), "blind": ((), (1, 1, 1), (0, 2, 0))},
 )
+MANY = Product(
+    Protocol(),
+    {
+        "marker": ((), (1,)),
+        "shows": ((), *itertools.islice(itertools.product(range(1, 5), range(5), range(5)), 3, 99, 3)),
+        "blind": ((), *itertools.islice(itertools.product(range(1, 5), range(5), range(5)), 1, 99, 3)),
+    },
+)
 SCANNED = np.arange(N_LEARN, N_LEARN + N_NEW)
 
 
@@ -132,36 +139,47 @@ def reader_of_scans(tmp_path_factory) -> ImageScorer:
 @pytest.mark.parametrize(
     "product", [SCANS, Product(Protocol({"blind": [1, 1, 1]}), {"marker": ((), (1,)), "shows": ((), (1, 0, 0))})]
 )
-def test_images_are_read_exactly_where_all_places_are_kept(reader_of_scans, product):
+def test_a_few_combinations_of_images_are_all_read(reader_of_scans, product):
     assert isinstance(reader_of_scans, ProductScorer)
-    table, seen = whole(reader_of_scans, product, SCANNED, refine=40)
+    table, seen = whole(reader_of_scans, product, SCANNED)
     assert seen == list(range(len(product)))
     expected = reader_of_scans.score(product.protocols(np.arange(len(product))), SCANNED)
     np.testing.assert_allclose(table, expected, atol=2e-6)
 
 
-def test_images_are_read_nearly_exactly_at_the_places_that_matter(reader_of_scans, monkeypatch):
-    monkeypatch.setattr(image_product_module, "_STEP", 1)
-    kept = []
-    of_network = image_product_module.places_that_matter
+def test_many_combinations_of_images_are_interpolated_from_few(reader_of_scans, monkeypatch):
+    everything = MANY.protocols(np.arange(len(MANY)))
+    expected = reader_of_scans.score(everything, SCANNED)
+    read = []
+    logits = ImageScorer.logits
 
-    def watched(maps, tolerance):
-        places = of_network(maps, tolerance)
-        kept.append(places.needed.numpy())
-        return places
+    def watched(self, protocols, patients):
+        read.append(len(protocols))
+        return logits(self, protocols, patients)
 
-    monkeypatch.setattr(image_product_module, "places_that_matter", watched)
-    table, seen = whole(reader_of_scans, SCANS, SCANNED)
-    assert seen == list(range(12))
-    needed = np.concatenate(kept)
-    assert len(needed) == 2 * N_NEW  # both networks read all of them
-    assert needed.min() < 24  # of 4 x 6 places
-    expected = reader_of_scans.score(SCANS.protocols(np.arange(12)), SCANNED)
-    off = np.abs(table - expected)
-    assert off.max() > 1e-9, "places were left out"
-    assert np.sqrt(np.mean(off**2)) < 0.12 / 4  # a log odds moves a probability by a quarter at most
-    few = (SCANS.settings(np.arange(12)) > 0).sum(1) < 2
-    np.testing.assert_allclose(table[few], expected[few], atol=1e-12)
+    monkeypatch.setattr(ImageScorer, "logits", watched)
+    off = []
+    for refine in (0, 3):
+        read.clear()
+        table, seen = whole(reader_of_scans, MANY, SCANNED, refine=refine)
+        assert seen == list(range(len(MANY)))
+        assert 16 * sum(MANY.shape) < sum(read) < len(MANY)
+        off.append(float(np.sqrt(np.mean((table - expected) ** 2))))
+    assert 1e-7 < off[1] < off[0] < 0.01  # .02 in the log odds per modality; a probability moves by a quarter at most
+
+
+def test_images_are_exact_once_refined_far_enough(reader_of_scans):
+    table, _ = whole(reader_of_scans, MANY, SCANNED, refine=60)
+    some = np.arange(0, len(MANY), 7)
+    np.testing.assert_allclose(table[some], reader_of_scans.score(MANY.protocols(some), SCANNED), atol=2e-6)
+
+
+def test_patients_are_read_in_parts_where_their_evidence_is_too_much(reader_of_scans, monkeypatch):
+    protocols = SCANS.protocols(np.arange(12))
+    expected = reader_of_scans.score(protocols, SCANNED)
+    monkeypatch.setattr(image_model_module, "_KEPT_BYTES", 200_000)
+    np.testing.assert_allclose(reader_of_scans.score(protocols, SCANNED), expected, atol=1e-6)
+    assert sum(one.nbytes for one in reader_of_scans._kept.values()) <= 200_000
 
 
 def test_a_network_for_one_protocol_scores_no_product(tmp_path):
@@ -169,36 +187,3 @@ def test_a_network_for_one_protocol_scores_no_product(tmp_path):
     scorer = model.fit(make_scans(), make_scan_menu(), make_scan_fold(), seed=0, trainer=TRAINER, directory=tmp_path)
     with pytest.raises(ScanwiseError, match="one protocol cannot score combinations"):
         next(scorer.score_product(SCANS, SCANNED))
-
-
-def test_places_are_kept_until_the_log_sum_exp_can_be_told(monkeypatch):
-    monkeypatch.setattr(image_product_module, "_STEP", 1)
-    rng = np.random.default_rng(0)
-    lesion = rng.normal(0, 2, size=(200, 1))  # as large as its protocol shows it
-    alike = np.concatenate([lesion, lesion - 2, np.full((200, 2), -12.0)], axis=1)  # the first tells the second
-    other = np.concatenate([lesion, rng.normal(0, 2, size=(200, 1)), np.full((200, 2), -12.0)], axis=1)
-    maps = torch.as_tensor(np.stack([alike, other], axis=1), dtype=torch.float32)  # protocols, patients, places
-    places = places_that_matter(maps, tolerance=0.1)
-    assert places.needed.tolist() == [1, 2]
-    assert places.order[0, 0] == 0
-    assert set(places.order[1, :2].tolist()) == {0, 1}
-    whole = torch.logsumexp(maps, dim=2)
-    for patient, n in enumerate([1, 2]):
-        kept = torch.logsumexp(maps[:, patient, places.order[patient, :n]], dim=1)
-        told = places.slope[patient] * kept + places.offset[patient]
-        assert (told - whole[:, patient]).square().mean().sqrt() < 0.1
-    everything = places_that_matter(maps, tolerance=1e-6)
-    assert everything.needed.tolist() == [4, 4]
-    assert everything.slope.tolist() == [1, 1]
-    assert everything.offset.tolist() == [0, 0]
-    assert places_that_matter(maps[:2], tolerance=1.0).needed.tolist() == [4, 4]  # too few protocols to fit a line
-
-
-def test_pilot_protocols_are_among_those_that_may_be_drawn():
-    product = Product(Protocol(), {"a": ((), *[(n,) for n in range(1, 12)]), "b": ((), *[(n,) for n in range(1, 40)])})
-    several = (product.settings(np.arange(480)) > 0).all(1)
-    rows = pilot_rows(product, several)
-    assert len(set(rows.tolist())) == 192
-    assert several[rows].all()
-    few = np.arange(480) == 77
-    assert pilot_rows(product, few).tolist() == [77]
