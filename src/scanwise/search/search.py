@@ -31,7 +31,7 @@ MAX_LATTICE = 4096
 MAX_PRODUCT = 250_000
 """The largest lattice that is fused from what single settings add, where the whole lattice is asked for."""
 MAX_PRODUCT_UNASKED = 100_000
-"""The same where nobody asked: one to two minutes for 500 patients with images, on two cores."""
+"""The same where nobody asked: less than a minute for 500 patients with images, on two cores."""
 
 
 class Search(typing.Protocol):
