@@ -77,11 +77,11 @@ class RidgeReader:
         values = measurements.values[rows].astype(np.float64)
         self._mean, spread = values.mean(0), values.std(0)
         self._spread = np.where(spread > 0, spread, 1.0)
-        powers = self._powers(rows)
+        powers = self._powers(rows, np.arange(measurements.n_shots))
         self._centre = powers.mean(0)
         scale = powers.std(0)
         self._scale = np.where(scale > 0, scale, 1.0)
-        self._features = self._standardised(powers)
+        self._features = (powers - self._centre) / self._scale
         target = self._target(rows)
         self._level = target.mean(0)
         self._rest = target - self._level
@@ -137,11 +137,14 @@ class RidgeReader:
         taken : subsets, shape ``(subsets, shots)``.
         rows : who is told.
         """
-        features = self._standardised(self._powers(rows))
+        shots = taken.any(axis=0)
+        needed = np.flatnonzero(np.repeat(shots, self._width))
+        features = (self._powers(rows, np.flatnonzero(shots)) - self._centre[needed]) / self._scale[needed]
         told = []
         for mask in taken:
             some, gram = self._equations(mask)
-            told.append(self._level + features[:, some] @ np.linalg.solve(gram, self._moment[some]))
+            here = features[:, np.searchsorted(needed, some)]
+            told.append(self._level + here @ np.linalg.solve(gram, self._moment[some]))
         return np.stack(told)
 
     def left_out(self, mask: NDArray[np.bool_]) -> tuple[Floats, Floats]:
@@ -167,14 +170,12 @@ class RidgeReader:
         some = np.flatnonzero(np.repeat(mask, self._width))
         return some, self._gram[np.ix_(some, some)] + self._penalty * np.eye(len(some))
 
-    def _powers(self, rows: Patients) -> Floats:
-        """Return powers of standardised values, ``(rows, shots x features x degree)``."""
-        values = (self.measurements.values[rows].astype(np.float64) - self._mean) / self._spread
+    def _powers(self, rows: Patients, shots: NDArray[np.int64]) -> Floats:
+        """Return powers of standardised values of some shots, ``(rows, shots x features x degree)``."""
+        values = self.measurements.values[np.ix_(rows, shots)].astype(np.float64)
+        values = (values - self._mean[shots]) / self._spread[shots]
         values = np.clip(values, -FAR, FAR)
         return np.concatenate([values**power for power in range(1, self._degree + 1)], axis=2).reshape(len(rows), -1)
-
-    def _standardised(self, powers: Floats) -> Floats:
-        return (powers - self._centre) / self._scale
 
     def _target(self, rows: Patients) -> Floats:
         target = self.measurements.target[rows]
