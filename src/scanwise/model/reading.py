@@ -12,8 +12,8 @@ from torch import Tensor
 from scanwise.model.image_network import ImageNetwork
 from scanwise.model.product import in_threads
 
-_AT_ONCE = 16
-"""Patients whose maps are read at once: more do not fit into the cache of a core."""
+_AT_ONCE = 64
+"""Patients whose maps are read at once: no slower than fewer for many protocols, twice as fast for one."""
 _AT_ONCE_ELSEWHERE = 256
 """The same for a device that is no CPU."""
 _TOGETHER = 16
