@@ -121,7 +121,7 @@ class ProductScorer(Scorer, typing.Protocol):
         product : what is combined.
         patients : who is scored.
         wanted : rows that are scored, shape ``(len(product),)``; `None` = all.
-        refine : how often the work of an approximation is doubled; changes nothing where there is none.
+        refine : how often an approximation is made finer, exact in the end; changes nothing where there is none.
         """
 
 
